@@ -1,0 +1,110 @@
+"""agentmem: a memory for agents that is a plain file you own.
+
+    from agentmem import Memory
+
+    with Memory.open("notes.mem") as memory:
+        memory.add("We moved the launch to 3 May.", speaker="Ana")
+        print(memory.recall("when is the launch?")[0].record.text)
+
+Names are resolved on first use (PEP 562): importing the package loads neither numpy nor SQLAlchemy, which together
+cost about 300 ms of CPU, and never torch, chromadb, textual or a model client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentmem.config import Settings
+    from agentmem.embedding import Embedder
+    from agentmem.errors import (
+        AgentMemError,
+        ConfigError,
+        Conflict,
+        EmbeddingError,
+        ImportFailed,
+        InvalidInput,
+        LedgerError,
+        MemoryClosed,
+        PluginError,
+        RecordNotFound,
+        UndoBlocked,
+    )
+    from agentmem.index import Index, Matches
+    from agentmem.ledger import Ledger, ScopedLedger
+    from agentmem.memory import AsyncMemory, Memory, Stats
+    from agentmem.records import Change, Context, Cue, Hit, Place, Record, Scope, Source
+    from agentmem.store import Report, Store
+
+_HOMES = {
+    "config": ("Settings",),
+    "embedding": ("Embedder",),
+    "errors": (
+        "AgentMemError",
+        "ConfigError",
+        "Conflict",
+        "EmbeddingError",
+        "ImportFailed",
+        "InvalidInput",
+        "LedgerError",
+        "MemoryClosed",
+        "PluginError",
+        "RecordNotFound",
+        "UndoBlocked",
+    ),
+    "index": ("Index", "Matches"),
+    "ledger": ("Ledger", "ScopedLedger"),
+    "memory": ("AsyncMemory", "Memory", "Stats"),
+    "records": ("Change", "Context", "Cue", "Hit", "Place", "Record", "Scope", "Source"),
+    "store": ("Report", "Store"),
+}
+_HOME_OF = {name: home for home, listed in _HOMES.items() for name in listed}
+
+__version__ = "0.1.0"
+__all__ = [
+    "AgentMemError",
+    "AsyncMemory",
+    "Change",
+    "ConfigError",
+    "Conflict",
+    "Context",
+    "Cue",
+    "Embedder",
+    "EmbeddingError",
+    "Hit",
+    "ImportFailed",
+    "Index",
+    "InvalidInput",
+    "Ledger",
+    "LedgerError",
+    "Matches",
+    "Memory",
+    "MemoryClosed",
+    "Place",
+    "PluginError",
+    "Record",
+    "RecordNotFound",
+    "Report",
+    "Scope",
+    "ScopedLedger",
+    "Settings",
+    "Source",
+    "Stats",
+    "Store",
+    "UndoBlocked",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agentmem' has no attribute {name!r}")
+    value = getattr(import_module(f"agentmem.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Embedders that need no server. Each module is imported only when its name is asked for."""

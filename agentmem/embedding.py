@@ -1,0 +1,98 @@
+"""The embedder protocol, and how a name such as `auto`, `hash` or `minilm:/path` becomes an embedder.
+
+An embedder turns texts into vectors and nothing else. Its `id` names model, dimension and version: vectors are kept
+under it, and vectors of two ids are never compared. Opening an embedder must be cheap and must never reach the
+network; weights are loaded at the first `embed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from agentmem.errors import EmbeddingError
+from agentmem.records import Record
+from agentmem.registry import EMBEDDERS, load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Embedder", "embed_checked", "embedding_text", "open_embedder", "text_digest", "unit_rows"]
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """`embed(texts) -> float32[len(texts), dimension]`, from any thread; rows need not have length 1."""
+
+    @property
+    def id(self) -> str:
+        """Model, dimension and version, such as `hash-512-v1`; the same id always means the same vectors."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+def embedding_text(record: Record) -> str:
+    """What is embedded, and indexed word by word: the text with its date and speaker before it.
+
+    Names and dates are what questions ask for, and the text itself seldom says them.
+    """
+    day = f"({record.at.day} {record.at:%B %Y})"
+    return f"{day} {record.speaker}: {record.text}" if record.speaker else f"{day} {record.text}"
+
+
+def text_digest(text: str) -> bytes:
+    """8 bytes that tell whether a vector still belongs to a text."""
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
+def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to length 1; a zero row stays zero."""
+    import numpy as np
+
+    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return cast("NDArray[np.float32]", (matrix / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False))
+
+
+def embed_checked(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors for the texts, or EmbeddingError: an embedder's answer is not trusted for shape or finiteness."""
+    import numpy as np
+
+    try:
+        matrix = np.asarray(embedder.embed(texts), dtype=np.float32)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise EmbeddingError(f"{embedder.id} could not embed {len(texts)} texts: {error}") from error
+    if matrix.shape != (len(texts), embedder.dimension):
+        raise EmbeddingError(
+            f"{embedder.id} gave shape {matrix.shape} for {len(texts)} texts of {embedder.dimension} dimensions"
+        )
+    if not np.isfinite(matrix).all():
+        raise EmbeddingError(f"{embedder.id} gave a vector that is not finite")
+    return unit_rows(matrix)
+
+
+def open_embedder(spec: str | Embedder = "auto") -> Embedder:
+    """An embedder from its spelling: `NAME` or `NAME:ARGUMENT`, where NAME is an installed one; or itself.
+
+    `auto` is the best that is installed without any download: `minilm` when its weights are on this machine, else
+    `hash`, which always works.
+    """
+    if not isinstance(spec, str):
+        if not isinstance(spec, Embedder):
+            raise EmbeddingError(
+                f"{type(spec).__name__} is no embedder", way_out="It needs id, dimension and embed(texts)."
+            )
+        return spec
+    if spec == "auto":
+        try:
+            return open_embedder("minilm")
+        except EmbeddingError:
+            return open_embedder("hash")
+    name, _, argument = spec.partition(":")
+    factory = load(EMBEDDERS, name)
+    return cast(Embedder, factory(argument) if argument else factory())

@@ -1,0 +1,120 @@
+"""Every error agentmem raises on purpose, by what the user was doing.
+
+    AgentMemError
+    ├── InvalidInput       an argument, a file name, a text that cannot be stored   (also a ValueError)
+    ├── ConfigError        a setting that is unknown or malformed
+    ├── RecordNotFound     an id that is not in this scope                          (also a LookupError)
+    ├── Conflict           somebody changed it first
+    │   └── UndoBlocked    a later change stands in the way of an undo
+    ├── MemoryClosed       a verb on a memory that was closed
+    ├── LedgerError        opening, reading or writing the ledger
+    ├── PluginError        a name that is not installed, or a plugin that does not load
+    ├── EmbeddingError     an embedder that is missing, fails or gives the wrong shape
+    └── ImportFailed       a file that cannot be taken in; carries file and line
+
+Each has a `title` (a screen's heading) and, where there is one, a `way_out`: the sentence that says what to do.
+The module knows nothing of exit codes; the command line maps them in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from agentmem.records import Record
+
+__all__ = [
+    "AgentMemError",
+    "ConfigError",
+    "Conflict",
+    "EmbeddingError",
+    "ImportFailed",
+    "InvalidInput",
+    "LedgerError",
+    "MemoryClosed",
+    "PluginError",
+    "RecordNotFound",
+    "UndoBlocked",
+]
+
+
+class AgentMemError(Exception):
+    """The root. `str(error)` is what went wrong; `error.way_out` is what to do about it ("" when nothing helps)."""
+
+    title: ClassVar[str] = "agentmem failed"
+
+    def __init__(self, message: str, *, way_out: str = "") -> None:
+        super().__init__(message)
+        self.way_out = way_out
+
+
+class InvalidInput(AgentMemError, ValueError):
+    title = "That cannot be taken as it is"
+
+
+class ConfigError(AgentMemError):
+    title = "A setting is wrong"
+
+
+class RecordNotFound(AgentMemError, LookupError):
+    title = "No such memory here"
+
+
+class Conflict(AgentMemError):
+    """An edit was made against a revision that is no longer the current one.
+
+    `current` is the record as it stands, `yours` the one that the edit would have written.
+    """
+
+    title = "Somebody changed it first"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        current: Record | None = None,
+        yours: Record | None = None,
+        way_out: str = "",
+    ) -> None:
+        super().__init__(message, way_out=way_out)
+        self.current = current
+        self.yours = yours
+
+
+class UndoBlocked(Conflict):
+    """An undo was refused whole. `blocked` names the records in the way: force them, or undo later steps first."""
+
+    title = "A later change stands in the way"
+
+    def __init__(self, message: str, *, blocked: Sequence[str] = (), way_out: str = "") -> None:
+        super().__init__(message, way_out=way_out)
+        self.blocked = tuple(blocked)
+
+
+class MemoryClosed(AgentMemError):
+    title = "This memory is closed"
+
+
+class LedgerError(AgentMemError):
+    title = "The ledger cannot be used"
+
+
+class PluginError(AgentMemError):
+    title = "A part is not installed"
+
+
+class EmbeddingError(AgentMemError):
+    title = "The embedder failed"
+
+
+class ImportFailed(AgentMemError):
+    """A file that cannot be taken in. `line` is 1-based; None where the fault has no line."""
+
+    title = "Nothing was imported"
+
+    def __init__(self, message: str, *, file: str, line: int | None = None, way_out: str = "") -> None:
+        where = file if line is None else f"{file}, line {line}"
+        super().__init__(f"{where}: {message}", way_out=way_out)
+        self.file = file
+        self.line = line

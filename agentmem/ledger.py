@@ -1,0 +1,208 @@
+"""The ledger protocol: what a backend must write to keep agentmem's one truth.
+
+A ledger holds, for each scope, the journal (an append-only, numbered list of changes), the current records, and the
+vectors that projections derive from them. It knows nothing of verbs: what an edit, a merge or an undo means is
+decided in `agentmem.verbs`, which reads and writes inside a transaction that the ledger makes atomic and durable.
+
+Everything goes through `ScopedLedger`, bound to one scope, so that no call can name another scope's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+from agentmem.records import Change, Json, Record, Scope, State
+
+__all__ = ["Delta", "Draft", "Durability", "Ledger", "ScopedLedger", "Transaction", "Vectors"]
+
+T = TypeVar("T")
+Durability = Literal["process", "power"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A change about to be journaled, with the row that stands after it (`record` None: the row ceases to be).
+
+    `fresh` says that the id was made a moment ago, so that no earlier change can bear it and none is looked for.
+    """
+
+    verb: str
+    record_id: str
+    before: Mapping[str, Json] | None
+    after: Mapping[str, Json] | None
+    record: Record | None
+    fresh: bool = False
+
+
+class Delta(NamedTuple):
+    """What is different since some `seq`: rows as they stand now, and positions that hold no row any more."""
+
+    records: list[Record]
+    gone: list[int]
+    head: int
+
+
+class Vectors(NamedTuple):
+    """Vectors by position: int64[n], one digest of the embedded text each (8 bytes), float32[n, dimension]."""
+
+    positions: NDArray[np.int64]
+    digests: list[bytes]
+    matrix: NDArray[np.float32]
+
+
+class Reader(Protocol):
+    """The reads that are the same inside and outside a write transaction."""
+
+    def get(self, ids: Sequence[str]) -> list[Record]:
+        """The records with these ids, in any state, in the order asked; ids that are not here are left out."""
+        ...
+
+    def changes(
+        self,
+        *,
+        after: int = 0,
+        record_id: str | None = None,
+        step: int | None = None,
+        before_step: int | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> list[Change]:
+        """Journal entries of this scope with `seq > after`, by `seq`.
+
+        `step` keeps one step's entries. `before_step=s` gives the entries of steps earlier than s, ordered by
+        (step, seq); with `newest_first` and `limit=1` that walks the steps backwards, one seek each.
+        """
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """Reads and writes that become durable together, or not at all."""
+
+    def write(
+        self,
+        drafts: Iterable[Draft],
+        *,
+        actor: str,
+        cause: str = "",
+        step: int | None = None,
+        undoes: int | None = None,
+    ) -> list[Change]:
+        """Journal the drafts in order and make their rows current.
+
+        `step` joins an earlier step; None begins one. A record's position is the `seq` of its first change ever, so
+        a record that an undo removed and a redo brings back stands where it stood.
+        """
+        ...
+
+    def put_vectors(self, embedder: str, vectors: Vectors, *, cursor: int | None = None) -> None:
+        """Keep vectors under the embedder's id, replacing older ones, and move the embedder's cursor (never back).
+
+        Positions that hold no row by now are skipped.
+        """
+        ...
+
+    def drop_vectors(self, embedder: str) -> None:
+        """Forget the embedder's vectors in this scope and set its cursor to 0, so that all is embedded anew."""
+        ...
+
+
+class ScopedLedger(Reader, Protocol):
+    """One scope of a ledger. Safe to use from several threads, and from several processes at once."""
+
+    @property
+    def scope(self) -> Scope: ...
+
+    def head(self) -> int:
+        """The `seq` of the newest change under this scope's root; 0 in an empty ledger. A few microseconds."""
+        ...
+
+    def changed(self, after: int, limit: int | None = None) -> Delta:
+        """What differs since `after`, from one consistent snapshot; how every projection catches up.
+
+        Rows are ordered by the `seq` of their last change. With `limit`, at most so many rows, and `head` is the
+        `seq` up to which the answer is complete.
+        """
+        ...
+
+    def scan(self, *, after: int = 0, limit: int | None = None, states: Sequence[State] = ("live",)) -> list[Record]:
+        """Records with `position > after`, by position: the order in which they were written."""
+        ...
+
+    def newest(self, limit: int, *, states: Sequence[State] = ("live",)) -> list[Record]:
+        """The records with the highest positions, highest first."""
+        ...
+
+    def counts(self) -> dict[State, int]:
+        """How many records there are in each state."""
+        ...
+
+    def embedders(self) -> list[str]:
+        """The ids of the embedders that have vectors in this scope."""
+        ...
+
+    def at(self, positions: Sequence[int]) -> list[Record]:
+        """The records at these positions, in the order asked; positions that hold none are left out."""
+        ...
+
+    def ids_ending(self, suffix: str, limit: int = 2) -> list[str]:
+        """Ids that end with `suffix`: what a person types instead of a whole id."""
+        ...
+
+    def verify(self) -> list[str]:
+        """Sentences about where the files, the journal and the rows disagree; none when all is sound."""
+        ...
+
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one write transaction and return its result once it is durable.
+
+        `work` sees every change acknowledged before. If it raises, nothing it wrote remains, and the error goes to
+        the caller. It may share a commit with other threads' work, so it must do nothing but read and write here.
+        """
+        ...
+
+    def erase(self, ids: Sequence[str], *, actor: str, cause: str = "") -> list[Change]:
+        """Remove these records' words for good: rows, vectors and journal bodies, and the space they took on disk.
+
+        The journal keeps one `erase` entry a record, without a body.
+        """
+        ...
+
+    def cursor(self, projection: str) -> int:
+        """The `seq` up to which the projection has followed the journal in this scope; 0 at first."""
+        ...
+
+    def vectors(self, embedder: str, positions: Sequence[int] | None = None) -> Vectors:
+        """The vectors of these positions (None: of all), by position; positions without one are left out."""
+        ...
+
+
+class Ledger(Protocol):
+    """An open ledger."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+    def bind(self, scope: Scope) -> ScopedLedger:
+        """The ledger seen from one scope. Cheap; creates nothing until something is written."""
+        ...
+
+    def size(self) -> int:
+        """Bytes on disk, everything included."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; twice is fine."""
+        ...
+
+
+def vectors_cursor(embedder: str) -> str:
+    """The projection name under which an embedder's progress is kept."""
+    return f"vectors:{embedder}"

@@ -1,0 +1,644 @@
+"""`Memory` and `AsyncMemory`: the face of agentmem.
+
+Every verb is here once. `Memory` checks what it is given, plans with `verbs` and `undo` inside a ledger transaction,
+and asks the recall engine; `AsyncMemory` runs the same methods on threads. Neither needs a key, a model or a network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import os
+import tempfile
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial, wraps
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
+
+from agentmem import undo as undoing
+from agentmem import verbs
+from agentmem.embedding import Embedder
+from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
+from agentmem.intake import Intake, Item
+from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
+from agentmem.opened import Opened
+from agentmem.recall.engine import DEFAULT_SIGNALS, recall
+from agentmem.recall.pack import pack
+from agentmem.recall.stores import Attached
+from agentmem.recall.view import Progress
+from agentmem.records import (
+    DEFAULT_SCOPE,
+    Change,
+    Context,
+    Cue,
+    Hit,
+    Json,
+    Place,
+    Record,
+    RecordFields,
+    Scope,
+    Source,
+    State,
+    plain_text,
+)
+from agentmem.store import Store
+from agentmem.writing import Writer, Writing, placed
+
+__all__ = ["AsyncMemory", "Memory", "Stats"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
+_CHUNK = 1_000  # records written by one statement, or read by one
+_CONTEXT_POOL = 64  # hits that a packed context chooses from
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A scope in numbers. `bytes`: the whole ledger's size on disk; `pending`: texts that may await a vector."""
+
+    url: str
+    scope: Scope
+    records: Mapping[State, int]
+    head: int
+    embedder: str
+    pending: int
+    bytes: int
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "url": self.url,
+            "scope": list(self.scope),
+            "records": {**self.records},
+            "head": self.head,
+            "embedder": self.embedder,
+            "pending": self.pending,
+            "bytes": self.bytes,
+        }
+
+
+class Memory:
+    """A memory bound to one scope. Every verb stays inside it; `scope()` opens another.
+
+    Safe to use from several threads, and several processes may have the same folder open. Verbs raise `AgentMemError`
+    children only: `InvalidInput` for bad arguments, `RecordNotFound` for an id that is not in this scope, `Conflict`
+    when somebody was faster, `LedgerError` when the storage fails. What a writing verb returns is durable.
+    """
+
+    def __init__(self, opened: Opened, scope: Scope, *, actor: str = "user", owner: bool = True) -> None:
+        self._opened = opened
+        self._scope = scope
+        self._writing = Writing(opened, scope, actor)
+        self._owner = owner
+        self._stores: dict[str, Attached] = {}
+
+    @classmethod
+    def open(
+        cls,
+        path_or_url: str | PathLike[str],
+        *,
+        scope: Scope | str | Iterable[str] | None = None,
+        embedder: str | Embedder = "auto",
+        index: str = "auto",
+        create: bool = True,
+        durability: Durability = "process",
+        actor: str = "user",
+    ) -> Self:
+        """Open, or with `create` make, the memory in a folder or at a database URL.
+
+        `durability="process"`: what a verb returned survives kill -9 of the process; `"power"`: a power cut too, at
+        the price of an fsync a commit. `embedder` is a name (`auto`, `hash`, `minilm`, `minilm:/path`) or an object.
+        `actor` is written to the journal with every change.
+        """
+        bound = DEFAULT_SCOPE if scope is None else Scope(scope)
+        opened = Opened.open(
+            path_or_url, scope=bound, embedder=embedder, index=index, create=create, durability=durability
+        )
+        return cls(opened, bound, actor=actor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Memory({self.url!r}, scope={str(self._scope)!r})"
+
+    def close(self) -> None:
+        """Release the ledger; twice is fine. Closing a handle made by `scope()` leaves the others open."""
+        if self._owner:
+            self._opened.close()
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether closing this handle closes the ledger."""
+        return self._owner
+
+    @property
+    def bound(self) -> Scope:
+        """The scope this handle is bound to."""
+        return self._scope
+
+    @property
+    def embedder(self) -> Embedder:
+        return self._opened.embedder
+
+    @property
+    def url(self) -> str:
+        return self._opened.ledger.url
+
+    def scope(self, *parts: str) -> Memory:
+        """A handle on another scope of the same ledger.
+
+        From the default scope, any scope; from any other, only one inside it: code that is handed a bound memory
+        cannot reach a neighbour's.
+        """
+        asked = Scope("/".join(parts))
+        bound = asked if self._scope == DEFAULT_SCOPE else Scope((*self._scope, *asked))
+        return Memory(self._opened, bound, actor=self._writing.actor, owner=False)
+
+    @property
+    def _ledger(self) -> ScopedLedger:
+        self._opened.check_open()
+        return self._opened.ledger.bind(self._scope)
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def step(self, cause: str = "", *, actor: str | None = None) -> AbstractContextManager[None]:
+        """Everything written inside, by this thread or task in this scope, is one step: one undo takes it back."""
+        return self._writing.step(cause, actor)
+
+    def rehearse(self) -> AbstractContextManager[None]:
+        """Verbs inside run and return what they would, and nothing is written. Each starts from what stands."""
+        return self._writing.rehearse()
+
+    def add(
+        self,
+        text: str,
+        *,
+        kind: str = "turn",
+        session: str | None = None,
+        at: datetime | str | None = None,
+        speaker: str | None = None,
+        role: str | None = None,
+        place: Place | str | None = None,
+        tags: Iterable[str] = (),
+        meta: Mapping[str, Json] | None = None,
+        sources: Iterable[Source | str] = (),
+        vector: Sequence[float] | None = None,
+    ) -> Record:
+        """Remember a text. Durable when it returns; no model is asked, and the embedding is made later.
+
+        `at` is when it happened: a timezone-aware datetime or ISO text; None is now. `vector`, of the embedder's
+        dimension, spares the embedding.
+        """
+        item = {
+            "text": text,
+            "kind": kind,
+            "session": session,
+            "at": at,
+            "speaker": speaker,
+            "role": role,
+            "place": place,
+            "tags": tags,
+            "meta": meta,
+            "sources": sources,
+            "vector": vector,
+        }
+        return self._add(Intake.single(item, self._scope, self.embedder), "refuse")[0]
+
+    def add_many(self, items: Iterable[Item], *, existing: Literal["refuse", "skip"] = "refuse") -> list[Record]:
+        """Remember many texts in one transaction and one step; all or, when any is bad, none.
+
+        An item is a text, a mapping of `add`'s keywords with `text` (and `id`, to give one), or a `Record`, which is
+        kept as it is save for its scope. An id that is already here is a Conflict, or with `existing="skip"` is left
+        alone and not returned. Items are read before the transaction begins, so a slow iterable blocks nobody.
+        """
+        if existing not in ("refuse", "skip"):
+            raise InvalidInput(f"existing must be 'refuse' or 'skip', not {existing!r}")
+        return self._add(Intake.of(items, self._scope, self.embedder), existing)
+
+    def _add(self, taken: Intake, existing: Literal["refuse", "skip"]) -> list[Record]:
+        def work(writer: Writer) -> list[Record]:
+            added: list[Record] = []
+            seen: set[str] = set()
+            for start in range(0, len(taken.records), _CHUNK):
+                chunk = taken.records[start : start + _CHUNK]
+                known = {record.id for record in writer.reader.get([r.id for r in chunk if r.id not in taken.fresh])}
+                new: list[Record] = []
+                for record in chunk:
+                    if record.id in known or record.id in seen:
+                        if existing == "refuse":
+                            raise Conflict(f"{record.id} is already here", way_out="Edit it, or pass existing='skip'.")
+                    else:
+                        seen.add(record.id)
+                        new.append(record)
+                changes = writer.write(verbs.add(record, fresh=record.id in taken.fresh) for record in new)
+                added += placed(new, changes, taken.fresh, writer)
+            given = [record for record in added if record.id in taken.vectors]
+            if given:
+                writer.put_vectors(self.embedder.id, given, [taken.vectors[record.id] for record in given])
+            return added
+
+        return self._writing.run(work)
+
+    def _change(self, ids: Sequence[str], plan: Callable[[Record], Draft | None]) -> list[Record]:
+        """One verb over several records; returns them as they stand after it."""
+
+        def work(writer: Writer) -> list[Record]:
+            records = verbs.required(writer.reader, ids)
+            writer.write([plan(record) for record in records])
+            return writer.reader.get([record.id for record in records])
+
+        return self._writing.run(work)
+
+    def edit(self, id: str, *, revision: int | None = None, **fields: Unpack[RecordFields]) -> Record:
+        """Change fields of a live record. With `revision`, only if that is still the current one, else Conflict."""
+        return self._change([id], lambda record: verbs.edit(record, revision, fields))[0]
+
+    def pin(self, *ids: str, pinned: bool = True) -> list[Record]:
+        """Keep from fading, or with `pinned=False` let go."""
+        return self._change(ids, lambda record: verbs.pin(record, pinned))
+
+    def tag(self, *ids: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> list[Record]:
+        adding, removing = list(add), list(remove)
+        return self._change(ids, lambda record: verbs.tag(record, adding, removing))
+
+    def merge(self, *ids: str, text: str | None = None) -> Record:
+        """One record in place of several, which stay in the ledger as `replaced`. `text` None: theirs, line by line."""
+
+        def work(writer: Writer) -> Record:
+            merged, drafts = verbs.merge(verbs.required(writer.reader, ids), text, self._scope)
+            writer.write(drafts)
+            return writer.reader.get([merged.id])[0]
+
+        return self._writing.run(work)
+
+    def split(self, id: str, parts: Sequence[str]) -> list[Record]:
+        """Several records in place of one, which stays in the ledger as `replaced`."""
+
+        def work(writer: Writer) -> list[Record]:
+            made, drafts = verbs.split(verbs.required(writer.reader, [id])[0], parts, self._scope)
+            writer.write(drafts)
+            return writer.reader.get([record.id for record in made])
+
+        return self._writing.run(work)
+
+    def forget(self, *ids: str, hard: bool = False) -> list[Record]:
+        """Put records in the trash, whence `restore` and `undo` bring them back; returns them.
+
+        With `hard`, erase their words for good, with everything that holds the same words: what was merged or split
+        into or out of them, and what was derived from them. Nothing brings those back; they are returned as they
+        were. `rehearse()` shows what would go.
+        """
+        if not hard:
+            return self._change(ids, verbs.forget)
+        plan = verbs.plan_erasure(self._ledger, ids)
+        going = self._ledger.get(plan.ids)
+        if not self._writing.rehearsing:
+            self._writing.run(lambda writer: writer.write(plan.freed))
+            actor, cause = self._writing.origin
+            changes = self._ledger.erase(plan.ids, actor=actor, cause=cause)
+            self._opened.wrote(self._scope, len(changes))
+        return going
+
+    def restore(self, *ids: str) -> list[Record]:
+        """Bring back from the trash."""
+        return self._change(ids, verbs.restore)
+
+    def undo(
+        self, n: int = 1, *, step: int | None = None, force: Collection[str] = (), dry_run: bool = False
+    ) -> list[Change]:
+        """Take back the newest `n` steps that stand, or the one named; the changes this made, [] when there is none.
+
+        All or nothing: UndoBlocked names the records that a later change touched. Those listed in `force` are set
+        back all the same. Undoing an undo redoes it.
+        """
+        if isinstance(force, str):
+            raise InvalidInput("force must be a list of ids, not one text", way_out=f"Write force=[{force!r}].")
+
+        def work(writer: Writer) -> list[Change]:
+            if step is not None:
+                verb, target = undoing.resolve(writer.reader, step)
+                return writer.take_back(undoing.take_back(writer.reader, target, verb, force), target)
+            return self._take_back(writer, n, "undo", undoing.next_undo, force)
+
+        return self._maybe(dry_run, work)
+
+    def redo(self, n: int = 1, *, dry_run: bool = False) -> list[Change]:
+        """Take back the newest `n` undos, as long as nothing new was done since; [] when there is none."""
+        return self._maybe(dry_run, lambda writer: self._take_back(writer, n, "redo", undoing.next_redo, ()))
+
+    def _take_back(
+        self,
+        writer: Writer,
+        n: int,
+        verb: str,
+        choose: Callable[[Reader], int | None],
+        force: Collection[str],
+    ) -> list[Change]:
+        if n < 0:
+            raise InvalidInput(f"cannot {verb} {n} steps")
+        changes: list[Change] = []
+        for _ in range(n):
+            target = choose(writer.reader)
+            if target is None:
+                break
+            changes += writer.take_back(undoing.take_back(writer.reader, target, verb, force), target)
+        return changes
+
+    def _maybe(self, dry_run: bool, work: Callable[[Writer], T]) -> T:
+        if not dry_run:
+            return self._writing.run(work)
+        with self.rehearse():
+            return self._writing.run(work)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def recall(
+        self,
+        cue: str | Cue,
+        k: int = 10,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        kinds: str | Iterable[str] | None = None,
+        speaker: str | None = None,
+        place: Place | str | None = None,
+        tags: str | Iterable[str] | None = None,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """The `k` memories that fit the cue best, best first, each with its parts and the reason it is here.
+
+        Filters cut before anything is scored: `since` (inclusive) and `until` (exclusive) on when it happened; any of
+        `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
+        `explain` appends up to `k` candidates that lost, with a verdict that says by how much.
+        """
+        if k < 0:
+            raise InvalidInput(f"k must be 0 or more, not {k}")
+        asked = Cue(text=plain_text(cue, "cue")) if isinstance(cue, str) else cue
+        asked = asked.narrowed(since=since, until=until, kinds=kinds, speaker=speaker, place=place, tags=tags)
+        if not asked.text.strip() and asked.vector is None:
+            raise InvalidInput(
+                "the cue is empty: there is nothing to look for", way_out="`agentmem show` lists memories."
+            )
+        signals = [*DEFAULT_SIGNALS, *self._stores.values()]
+        return recall(self._opened.view(self._scope), asked, k, signals=signals, explain=explain)
+
+    def context(self, cue: str | Cue, tokens: int = 1500) -> Context:
+        """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget."""
+        if tokens < 0:
+            raise InvalidInput(f"tokens must be 0 or more, not {tokens}")
+        return pack(self.recall(cue, _CONTEXT_POOL), tokens)
+
+    def get(self, id: str) -> Record:
+        """The record with this id, in any state."""
+        return verbs.required(self._ledger, [id])[0]
+
+    def find(self, ending: str) -> Record:
+        """The record whose id is, or alone ends with, this text."""
+        if not ending:
+            raise InvalidInput("no id was given")
+        exact = self._ledger.get([ending])
+        if exact:
+            return exact[0]
+        found = self._ledger.ids_ending(ending)
+        if len(found) > 1:
+            raise InvalidInput(f"{ending!r} ends more than one id", way_out="Give more of its characters.")
+        if not found:
+            raise RecordNotFound(f"no memory {ending!r} in this scope", way_out="`agentmem show` lists them.")
+        return self.get(found[0])
+
+    def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
+        """Every record in these states, in the order of writing."""
+        after = 0
+        while batch := self._ledger.scan(after=after, limit=_CHUNK, states=states):
+            yield from batch
+            after = batch[-1].position
+
+    def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
+        """The `n` records written last, newest first."""
+        return self._ledger.newest(n, states=states)
+
+    def descendants(self, *ids: str) -> list[Record]:
+        """The records that were made from these, directly or not."""
+        return verbs.descendants(self._ledger, ids)
+
+    def history(self, id: str) -> list[Change]:
+        """Every change of one record, oldest first; also of one that an undo took away."""
+        changes = self._ledger.changes(record_id=id)
+        if not changes:
+            raise RecordNotFound(f"no memory {id!r} in this scope")
+        return changes
+
+    def log(self, limit: int = 50, *, before_step: int | None = None, step: int | None = None) -> list[Change]:
+        """The newest changes of this scope, newest first; of earlier steps than one, or of one step alone."""
+        return self._ledger.changes(step=step, before_step=before_step, newest_first=True, limit=limit)
+
+    def stats(self) -> Stats:
+        view = self._opened.view(self._scope)
+        return Stats(
+            url=self.url,
+            scope=self._scope,
+            records=self._ledger.counts(),
+            head=self._ledger.head(),
+            embedder=self.embedder.id,
+            pending=view.pending(),
+            bytes=self._opened.ledger.size(),
+        )
+
+    def verify(self) -> list[str]:
+        """Sentences about where file, journal and rows disagree; none when all is sound."""
+        return self._ledger.verify()
+
+    # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def flush(self, progress: Progress | None = None) -> int:
+        """Embed what still waits; the number of texts embedded. A recall does the same before it looks."""
+        return self._opened.view(self._scope).embed(progress=progress)
+
+    def reindex(self, name: str = "vectors", progress: Progress | None = None) -> int:
+        """Throw a projection away and build it again from the ledger: `vectors`, or an attached store's name."""
+        if name in self._stores:
+            self._stores[name].store.clear()
+            return self._stores[name].follow()
+        if name != "vectors":
+            listed = ", ".join(["vectors", *self._stores])
+            raise InvalidInput(f"there is no projection {name!r}", way_out=f"There are: {listed}.")
+        self._ledger.transact(lambda transaction: transaction.drop_vectors(self.embedder.id))
+        self._opened.forget_view(self._scope)
+        return self.flush(progress)
+
+    def attach(self, name: str, store: Store, *, weight: float = 1.0) -> None:
+        """Let a store follow this scope's journal and speak in this handle's recalls."""
+        if name in self._stores or name in {signal.name for signal in DEFAULT_SIGNALS} | {"vectors"}:
+            raise InvalidInput(f"the name {name!r} is taken")
+        attached = Attached(name, store, self._ledger, weight)
+        attached.follow()
+        self._stores[name] = attached
+
+    @property
+    def stores(self) -> Mapping[str, Store]:
+        """The attached stores by name."""
+        return {name: attached.store for name, attached in self._stores.items()}
+
+    def export_lines(self) -> Iterator[str]:
+        """The scope as JSONL: a header, then every record in every state, in the order of writing; lossless."""
+        yield json.dumps({"agentmem": "export", "schema": 1, "scope": list(self._scope)}, ensure_ascii=False)
+        for record in self.records(states=ALL_STATES):
+            yield json.dumps(record.to_json(), ensure_ascii=False)
+
+    def export(self, path: str | PathLike[str]) -> int:
+        """Write `export_lines` to a file, whole or not at all; the number of records."""
+        target = Path(path)
+        try:
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made 0600
+        except OSError as error:
+            raise LedgerError(f"cannot write {target}: {error.strerror}", way_out="Choose another folder.") from error
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                count = -1  # the header is no record
+                for line in self.export_lines():
+                    file.write(line + "\n")
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except OSError as error:
+            raise LedgerError(
+                f"cannot write {target}: {error.strerror}", way_out="Make room, then try again."
+            ) from error
+        finally:
+            Path(name).unlink(missing_ok=True)
+        return count
+
+
+def _threaded(
+    method: Callable[Concatenate[Memory, P], T],
+) -> Callable[Concatenate[AsyncMemory, P], Coroutine[Any, Any, T]]:
+    """The same verb, awaited: it runs on one of the memory's threads, in the caller's context."""
+
+    @wraps(method)
+    async def call(self: AsyncMemory, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(partial(method, self.sync, *args, **kwargs))
+
+    return call
+
+
+class AsyncMemory:
+    """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
+
+    `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), and
+    `records` and `export_lines` are left to `memory.sync`, which is the `Memory` underneath.
+    """
+
+    def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:
+        self.sync = memory
+        self._threads = threads
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(call))
+
+    @classmethod
+    async def open(
+        cls,
+        path_or_url: str | PathLike[str],
+        *,
+        scope: Scope | str | Iterable[str] | None = None,
+        embedder: str | Embedder = "auto",
+        index: str = "auto",
+        create: bool = True,
+        durability: Durability = "process",
+        actor: str = "user",
+        threads: int = 8,
+    ) -> Self:
+        """As `Memory.open`; `threads` verbs may run at once."""
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="agentmem")
+        opening = partial(
+            Memory.open,
+            path_or_url,
+            scope=scope,
+            embedder=embedder,
+            index=index,
+            create=create,
+            durability=durability,
+            actor=actor,
+        )
+        try:
+            return cls(await asyncio.get_running_loop().run_in_executor(pool, opening), pool)
+        except BaseException:
+            pool.shutdown(wait=False)
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish what runs and release the ledger; twice is fine. A handle made by `scope()` leaves the others open."""
+        if self.sync.is_owner:
+            # Not on the pool itself: it is shut down here, and may be so already.
+            await asyncio.to_thread(self._threads.shutdown)
+            await asyncio.to_thread(self.sync.close)
+
+    def scope(self, *parts: str) -> AsyncMemory:
+        return AsyncMemory(self.sync.scope(*parts), self._threads)
+
+    def step(self, cause: str = "", *, actor: str | None = None) -> AbstractContextManager[None]:
+        return self.sync.step(cause, actor=actor)
+
+    def rehearse(self) -> AbstractContextManager[None]:
+        return self.sync.rehearse()
+
+    @property
+    def bound(self) -> Scope:
+        return self.sync.bound
+
+    @property
+    def embedder(self) -> Embedder:
+        return self.sync.embedder
+
+    @property
+    def url(self) -> str:
+        return self.sync.url
+
+    add = _threaded(Memory.add)
+    add_many = _threaded(Memory.add_many)
+    edit = _threaded(Memory.edit)
+    pin = _threaded(Memory.pin)
+    tag = _threaded(Memory.tag)
+    merge = _threaded(Memory.merge)
+    split = _threaded(Memory.split)
+    forget = _threaded(Memory.forget)
+    restore = _threaded(Memory.restore)
+    undo = _threaded(Memory.undo)
+    redo = _threaded(Memory.redo)
+    recall = _threaded(Memory.recall)
+    context = _threaded(Memory.context)
+    get = _threaded(Memory.get)
+    find = _threaded(Memory.find)
+    newest = _threaded(Memory.newest)
+    descendants = _threaded(Memory.descendants)
+    history = _threaded(Memory.history)
+    log = _threaded(Memory.log)
+    stats = _threaded(Memory.stats)
+    verify = _threaded(Memory.verify)
+    flush = _threaded(Memory.flush)
+    reindex = _threaded(Memory.reindex)
+    attach = _threaded(Memory.attach)
+    export = _threaded(Memory.export)

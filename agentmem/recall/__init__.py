@@ -1,0 +1,1 @@
+"""Recall: from a cue to hits with their reasons."""

@@ -1,0 +1,80 @@
+"""The recall engine: one question through the filters, the signals, the fusion and the cut.
+
+It knows no storage beyond a `View` and no verbs. Signals are a list; their order does not matter and their weights are
+the whole of the tuning. (The parse of dates and names, neighbours, sessions and packing by diversity build on this
+seam.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.embedding import embed_checked, unit_rows
+from agentmem.errors import InvalidInput
+from agentmem.recall.fuse import Asked, pool, weigh
+from agentmem.recall.signals import Dense, Lexical, Question, Signal
+from agentmem.recall.view import View
+from agentmem.records import Cue, Hit
+
+__all__ = ["DEFAULT_SIGNALS", "recall"]
+
+DEFAULT_SIGNALS: tuple[Signal, ...] = (Lexical(), Dense())
+_DEPTH = 256  # candidates each signal may name; a question for more than 64 hits widens it
+
+
+def cue_vector(view: View, cue: Cue) -> NDArray[np.float32] | None:
+    """The cue's unit vector: as given, else the embedding of its text."""
+    if cue.vector is not None:
+        vector = np.asarray(cue.vector, np.float32)
+        if vector.shape != (view.embedder.dimension,) or not np.isfinite(vector).all():
+            raise InvalidInput(
+                f"the cue's vector must be {view.embedder.dimension} finite numbers for {view.embedder.id}",
+                way_out="Make it with the embedder that this memory was opened with.",
+            )
+        return cast("NDArray[np.float32]", unit_rows(vector[None])[0])
+    return embed_checked(view.embedder, [cue.text])[0] if cue.text.strip() else None
+
+
+def recall(
+    view: View, cue: Cue, k: int, *, signals: Sequence[Signal] = DEFAULT_SIGNALS, explain: bool = False
+) -> list[Hit]:
+    """The `k` best hits, ties by order of writing; with `explain`, up to `k` losers after them."""
+    vector = cue_vector(view, cue)
+    with view.lock:
+        view.refresh()
+        question = Question(cue, vector, view.corpus, view.index, view.corpus.allowed(cue))
+        if not len(question.allowed) or k == 0:
+            return []
+        asked: Asked = [(signal, evidence) for signal in signals if (evidence := signal.ask(question)) is not None]
+        if not asked:
+            return []
+        rows = pool(asked, max(_DEPTH, 4 * k))
+        parts = weigh(asked, rows)
+        total = parts.sum(axis=0)
+        positions = view.corpus.positions(rows)
+        order = np.lexsort((positions, -total))[: 2 * k if explain else k]
+        cut = float(total[order[k - 1]]) if len(order) >= k else 0.0
+        verdicts = [_verdict(asked, int(rows[i]), rank < k, cut - float(total[i])) for rank, i in enumerate(order)]
+        chosen = positions[order]
+    found = {record.position: record for record in view.ledger.at(chosen.tolist())}
+    return [
+        Hit(
+            record=found[int(position)],
+            score=float(total[i]),
+            parts={signal.name: float(parts[j, i]) for j, (signal, _) in enumerate(asked)},
+            verdict=verdict,
+        )
+        for i, position, verdict in zip(order, chosen, verdicts, strict=True)
+        if int(position) in found  # erased by another process between the two reads
+    ]
+
+
+def _verdict(asked: Asked, row: int, won: bool, short_by: float) -> str:
+    if not won:
+        return f"below the cut by {short_by:.2f}"
+    reasons = [evidence.reason(row) for _, evidence in asked]
+    return "; ".join(reason for reason in reasons if reason)

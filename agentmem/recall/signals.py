@@ -1,0 +1,174 @@
+"""Signals: each looks at a cue from one side and scores records. The engine sums them; adding one is one class.
+
+A signal answers with an `Evidence`: its own best rows, a score for any row it is asked about, and the mean and
+deviation of its scores over all allowed rows, which put different signals on one scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.recall.corpus import Corpus, Rows
+from agentmem.recall.text import terms
+
+if TYPE_CHECKING:
+    from agentmem.index import Index
+    from agentmem.records import Cue
+
+__all__ = ["Dense", "Evidence", "Lexical", "Question", "Signal"]
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What every signal is asked with: the cue, its unit vector if it has one, and the rows its filters allow."""
+
+    cue: Cue
+    vector: NDArray[np.float32] | None
+    corpus: Corpus
+    index: Index
+    allowed: Rows
+
+
+class Evidence(Protocol):
+    """One signal's view of one question. `mean` and `deviation` are over all allowed rows."""
+
+    mean: float
+    deviation: float
+
+    def best(self, depth: int) -> Rows:
+        """Up to `depth` rows that this signal would bring up, in no order."""
+        ...
+
+    def scores(self, rows: Rows) -> Scores:
+        """float32[len(rows)]; NaN where the signal knows nothing of a row."""
+        ...
+
+    def reason(self, row: int) -> str:
+        """Why this row scored, in a few words; "" when there is nothing to say."""
+        ...
+
+
+class Signal(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    def ask(self, question: Question) -> Evidence | None:
+        """None when the cue says nothing to this signal."""
+        ...
+
+
+class Lexical:
+    """BM25 over stemmed words, with Lucene's idf, which never goes below zero.
+
+    score(d) = Σ_t qf(t) · ln(1 + (N - df + ½) / (df + ½)) · tf / (tf + k1 · (1 - b + b · |d| / mean |d|))
+    (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework", eq. 3.15, with qf(t) the term's count in
+    the cue.) N, df and the mean length are those of the scope, whatever the filters.
+    """
+
+    name = "lexical"
+
+    def __init__(self, weight: float = 1.0, k1: float = 1.5, b: float = 0.75) -> None:
+        self.weight = weight
+        self.k1 = k1
+        self.b = b
+
+    def ask(self, question: Question) -> Evidence | None:
+        asked = Counter(terms(question.cue.text))
+        corpus = question.corpus
+        total = np.zeros(corpus.rows, np.float32)
+        if not asked or not len(corpus):
+            return None
+        lengths = corpus.lengths()
+        for term, times in asked.items():
+            rows, counts = corpus.postings(term)
+            if not len(rows):
+                continue
+            idf = math.log(1 + (len(corpus) - len(rows) + 0.5) / (len(rows) + 0.5))
+            norm = self.k1 * (1 - self.b + self.b * lengths[rows] / corpus.mean_length)
+            total[rows] += (times * idf * counts / (counts + norm)).astype(np.float32)
+        if not total[question.allowed].any():
+            return None
+        return _LexicalEvidence(total, question, asked)
+
+
+class _LexicalEvidence:
+    def __init__(self, total: Scores, question: Question, asked: Counter[str]) -> None:
+        self._total = total
+        self._question = question
+        self._asked = asked
+        among = total[question.allowed]
+        self.mean = float(among.mean())
+        self.deviation = float(among.std())
+
+    def best(self, depth: int) -> Rows:
+        rows = self._question.allowed
+        rows = rows[self._total[rows] > 0]
+        if len(rows) <= depth:
+            return rows
+        scores = self._total[rows]
+        return rows[np.argpartition(scores, len(rows) - depth)[len(rows) - depth :]]
+
+    def scores(self, rows: Rows) -> Scores:
+        return self._total[rows]
+
+    def reason(self, row: int) -> str:
+        shared = [term for term in self._asked if row in self._question.corpus.postings(term)[0]]
+        return f"words: {', '.join(shared)}" if shared else ""
+
+
+class Dense:
+    """Cosine between the cue's vector and each record's."""
+
+    name = "dense"
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def ask(self, question: Question) -> Evidence | None:
+        if question.vector is None or not len(question.index) or not question.vector.any():
+            return None
+        return _DenseEvidence(question.vector, question)
+
+
+class _DenseEvidence:
+    def __init__(self, vector: NDArray[np.float32], question: Question) -> None:
+        self._vector = vector
+        self._question = question
+        corpus = question.corpus
+        everything = len(question.allowed) == len(corpus)
+        self._among = None if everything else corpus.positions(question.allowed)
+        self.mean = self.deviation = 0.0
+        self._best = self._search(256)
+
+    def _search(self, depth: int) -> Rows:
+        self._depth = depth
+        found = self._question.index.search(self._vector, depth, self._among)
+        self.mean, self.deviation = found.mean, found.deviation
+        return self._question.corpus.rows_of(found.positions)
+
+    def best(self, depth: int) -> Rows:
+        if depth > self._depth:
+            self._best = self._search(depth)
+        return self._best[:depth]
+
+    def scores(self, rows: Rows) -> Scores:
+        positions = self._question.corpus.positions(rows)
+        order = np.argsort(positions)
+        cosines = np.empty(len(rows), np.float32)
+        cosines[order] = self._question.index.cosines(self._vector, positions[order])
+        return cosines
+
+    def reason(self, row: int) -> str:
+        cosine = float(self.scores(np.array([row]))[0])
+        return f"cosine {cosine:.2f}" if cosine == cosine else ""

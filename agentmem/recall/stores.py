@@ -1,0 +1,66 @@
+"""A cognitive store as one more signal: it follows the journal before it is asked, and its hits become evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agentmem.ledger import ScopedLedger
+from agentmem.recall.corpus import Rows
+from agentmem.recall.signals import Evidence, Question, Scores
+from agentmem.records import Hit
+from agentmem.store import Store
+
+__all__ = ["Attached"]
+
+_DEPTH = 64  # hits asked of a store
+_BATCH = 1_000  # changes handed over at once
+
+
+class Attached:
+    """A store that one scope's recall listens to."""
+
+    def __init__(self, name: str, store: Store, ledger: ScopedLedger, weight: float) -> None:
+        self.name = name
+        self.store = store
+        self.weight = weight
+        self._ledger = ledger
+
+    def follow(self) -> int:
+        """Hand over the changes the store has not seen; their number."""
+        seen = 0
+        while changes := self._ledger.changes(after=self.store.cursor, limit=_BATCH):
+            self.store.apply(changes)
+            seen += len(changes)
+        return seen
+
+    def ask(self, question: Question) -> Evidence | None:
+        self.follow()
+        hits = self.store.recall(question.cue, _DEPTH)
+        return _StoreEvidence(hits, question) if hits else None
+
+
+class _StoreEvidence:
+    """Scores relative to the store's best hit; a record the store did not name adds nothing."""
+
+    mean = 0.0
+    deviation = 1.0
+
+    def __init__(self, hits: list[Hit], question: Question) -> None:
+        allowed = set(question.allowed.tolist())
+        self._hits: dict[int, Hit] = {}
+        for hit in hits:
+            for row in question.corpus.rows_of([hit.record.position]).tolist():
+                if row in allowed:
+                    self._hits.setdefault(row, hit)
+        self._top = max((abs(hit.score) for hit in self._hits.values()), default=1.0) or 1.0
+
+    def best(self, depth: int) -> Rows:
+        return np.array(list(self._hits)[:depth], np.intp)
+
+    def scores(self, rows: Rows) -> Scores:
+        known = (self._hits.get(row) for row in rows.tolist())
+        return np.array([np.nan if hit is None else hit.score / self._top for hit in known], np.float32)
+
+    def reason(self, row: int) -> str:
+        hit = self._hits.get(row)
+        return "" if hit is None else hit.verdict

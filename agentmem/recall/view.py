@@ -1,0 +1,104 @@
+"""One scope as recall sees it: its corpus, its index, and how both catch up with the journal.
+
+Nothing here is the truth. A view starts empty, reads the ledger at the first question, and at each later one looks
+whether the journal has moved: another process's commit is seen at the next recall.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
+from agentmem.index import Index
+from agentmem.ledger import ScopedLedger, Vectors, vectors_cursor
+from agentmem.recall.corpus import Corpus
+from agentmem.records import Record
+
+__all__ = ["Progress", "View"]
+
+Progress = Callable[[int, int], None]
+_BATCH = 256  # texts embedded between two commits: what a kill can cost, and how long a recall may wait for a batch
+
+
+class View:
+    """Hold `lock` while the corpus or the index is read."""
+
+    def __init__(self, ledger: ScopedLedger, embedder: Embedder, index: Index) -> None:
+        self.ledger = ledger
+        self.embedder = embedder
+        self.index = index
+        self.corpus = Corpus()
+        self.lock = threading.RLock()
+        self._followed = 0
+        self._embedded = 0  # a lower bound, in memory, of the embedder's cursor
+        self._embedding = threading.Lock()
+
+    def refresh(self) -> None:
+        """Bring the corpus and the index up to the journal's head, embedding first what has no vector yet."""
+        with self.lock:
+            if self.ledger.head() == self._followed:
+                return
+            delta = self.ledger.changed(self._followed)
+            self.embed(until=delta.head)
+            self.corpus.apply(delta.records, delta.gone)
+            if self.index.cursor != self._followed:  # an index that outlives the process is elsewhere in the journal
+                delta = self.ledger.changed(self.index.cursor)
+                self.embed(until=delta.head)
+            live = [record.position for record in delta.records if record.state == "live"]
+            dead = [record.position for record in delta.records if record.state != "live"]
+            # Everything at once when everything is new: one statement instead of one for each few hundred positions.
+            known = self.ledger.vectors(self.embedder.id, live if self.index.cursor else None)
+            wanted = np.isin(known.positions, np.array(live, np.int64))
+            matrix = known.matrix.reshape(-1, self.embedder.dimension)
+            self.index.apply(known.positions[wanted], matrix[wanted], [*dead, *delta.gone], delta.head)
+            self._followed = delta.head
+
+    def pending(self) -> int:
+        """Records changed since the embedder last came by: how many texts may wait for a vector."""
+        cursor = max(self._embedded, self.ledger.cursor(vectors_cursor(self.embedder.id)))
+        return sum(record.state == "live" for record in self.ledger.changed(cursor).records)
+
+    def embed(
+        self,
+        until: int | None = None,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Embed what has no vector for its text, batch by batch, each batch durable; the number of texts embedded.
+
+        Returns once the embedder's cursor is at `until` (None: the journal's head now), or between two batches when
+        `stop` says so.
+        """
+        name = vectors_cursor(self.embedder.id)
+        with self._embedding:
+            until = self.ledger.head() if until is None else until
+            cursor = max(self._embedded, self.ledger.cursor(name))
+            done, total = 0, 0
+            if progress is not None and cursor < until:
+                total = len(self.ledger.changed(cursor).records)
+            while cursor < until and not stop():
+                delta = self.ledger.changed(cursor, _BATCH)
+                live = [record for record in delta.records if record.state == "live"]
+                done += self._embed(live, delta.head)
+                cursor = self._embedded = delta.head
+                if progress is not None:
+                    progress(min(done, total), total)
+            return done
+
+    def _embed(self, records: list[Record], cursor: int) -> int:
+        if not records:
+            return 0
+        texts = {record.position: embedding_text(record) for record in records}
+        digests = {position: text_digest(text) for position, text in texts.items()}
+        known = self.ledger.vectors(self.embedder.id, list(texts))
+        current = dict(zip(known.positions.tolist(), known.digests, strict=True))
+        missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
+        matrix = np.empty((0, self.embedder.dimension), np.float32)
+        if missing:
+            matrix = embed_checked(self.embedder, [texts[position] for position in missing])
+        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
+        self.ledger.transact(lambda transaction: transaction.put_vectors(self.embedder.id, made, cursor=cursor))
+        return len(missing)

@@ -1,0 +1,561 @@
+"""The words of agentmem as values: a record, its scope, place and sources; a change; a cue, a hit, a context.
+
+Everything here is frozen, compares by value and survives JSON: `X.from_json(x.to_json()) == x`, and fields that a
+later release adds are kept in `extra` and written back, so an old reader never loses a new writer's data. The module
+knows text, time and JSON. It refuses to know where records are kept or how they are found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, cast
+
+import uuid_utils
+
+from agentmem.errors import InvalidInput
+
+__all__ = [
+    "Change",
+    "Context",
+    "Cue",
+    "Hit",
+    "Json",
+    "Place",
+    "Record",
+    "RecordFields",
+    "Scope",
+    "Source",
+    "State",
+    "moment",
+    "new_id",
+    "now",
+]
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+_Decoders: TypeAlias = "Mapping[str, Callable[[Any], Any]]"
+State: TypeAlias = Literal["live", "forgotten", "replaced"]
+_STATES = ("live", "forgotten", "replaced")
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_SCOPE_PART = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
+
+
+def now() -> datetime:
+    """The present, timezone-aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A UUIDv7 as text: unique everywhere, and ascending within a process even inside one millisecond."""
+    return str(uuid_utils.uuid7())
+
+
+def moment(value: datetime | str, *, name: str = "at") -> datetime:
+    """A timezone-aware time in UTC from a datetime or an ISO 8601 text; a time without a zone is refused."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{name}: {value!r} is not an ISO 8601 time", way_out="Write it as 2024-05-03T14:00:00+00:00."
+            ) from error
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidInput(
+            f"{name} has no time zone: {value.isoformat()}",
+            way_out="Give one: datetime(..., tzinfo=timezone.utc), or value.astimezone() for local time.",
+        )
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:  # year 1 or 9999 moved over the edge by its offset
+        raise InvalidInput(f"{name} is out of range in UTC: {value.isoformat()}") from error
+
+
+def plain_text(value: object, name: str) -> str:
+    """`value` if every backend can store it exactly, else InvalidInput that says which character is in the way."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be text, not {type(value).__name__}")
+    if "\0" in value:  # Postgres cannot hold it, and a ledger must be movable
+        raise InvalidInput(
+            f"{name} holds a NUL character at {value.index(chr(0))}",
+            way_out="Remove it; no database keeps it.",
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{name} holds half of a surrogate pair at {error.start}, which is not text",
+            way_out="Decode the input with errors='replace'.",
+        ) from error
+    return value
+
+
+def _plain_json(value: object, name: str) -> Json:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{name} is not plain JSON: {error}") from error
+    plain_text(text, name)
+    return cast(Json, json.loads(text))
+
+
+class _Value:
+    """JSON for frozen dataclasses: fields at their default are left out, unknown keys travel in `extra`."""
+
+    __slots__ = ()
+    _decode: ClassVar[_Decoders] = {}
+    _hidden: ClassVar[frozenset[str]] = frozenset({"extra"})
+
+    def to_json(self) -> dict[str, Json]:
+        out: dict[str, Json] = dict(getattr(self, "extra", {}))
+        for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if f.name in self._hidden:
+                continue
+            value = getattr(self, f.name)
+            if value != (f.default if f.default_factory is MISSING else f.default_factory()):
+                out[f.name] = _encode(value)
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        if not isinstance(data, Mapping):
+            raise InvalidInput(f"{cls.__name__} must be a JSON object, not {type(data).__name__}")
+        known = {f.name for f in fields(cls)} - cls._hidden  # type: ignore[arg-type]  # as above
+        values: dict[str, Any] = {}
+        for name in known & data.keys():
+            decode = cls._decode.get(name)
+            try:
+                values[name] = decode(data[name]) if decode and data[name] is not None else data[name]
+            except (TypeError, KeyError, AttributeError, ValueError) as error:
+                raise InvalidInput(f"{cls.__name__}.{name}: {error}") from error
+        extra = {key: value for key, value in data.items() if key not in known}
+        try:
+            return cls(**{**values, "extra": extra})
+        except TypeError as error:
+            raise InvalidInput(f"{cls.__name__}: {error}") from error
+
+
+def _encode(value: Any) -> Json:
+    if isinstance(value, _Value):
+        return value.to_json()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    return cast(Json, value)
+
+
+class Scope(tuple[str, ...]):
+    """A namespace path such as `("user:ana", "agent:guide")`; written `user:ana/agent:guide`.
+
+    A `Memory` is bound to one, and every read and write stays inside it. The first part is the root: ledgers count
+    changes by it, and a sharded database partitions by it. A part has 1 to 200 characters, none of them `/` or a
+    control character.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, parts: str | Iterable[str]) -> Self:
+        """`Scope("user:ana/agent:guide")` or `Scope(("user:ana", "agent:guide"))`."""
+        listed = parts.split("/") if isinstance(parts, str) else list(parts)
+        for part in listed:
+            if not isinstance(part, str) or not _SCOPE_PART.fullmatch(part) or part != part.strip():
+                raise InvalidInput(
+                    f"{part!r} cannot be part of a scope",
+                    way_out="Use 1 to 200 characters without '/' and control characters, such as user:ana.",
+                )
+            plain_text(part, "scope")
+        if not listed:
+            raise InvalidInput("a scope needs at least one part", way_out="Leave it out for the default scope.")
+        return super().__new__(cls, listed)
+
+    @property
+    def root(self) -> str:
+        return self[0]
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+    def __repr__(self) -> str:
+        return f"Scope({str(self)!r})"
+
+    def to_json(self) -> list[Json]:
+        return list(self)
+
+    @classmethod
+    def from_json(cls, data: Sequence[str]) -> Self:
+        return cls(data)
+
+
+DEFAULT_SCOPE = Scope("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Place(_Value):
+    """Where something happened: a name, which may be a path (`harbour/pier 3`), and coordinates in R^m when known."""
+
+    id: str = ""
+    coordinates: tuple[float, ...] | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = {"coordinates": lambda v: tuple(float(x) for x in v)}
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(self.id.split("/")) if self.id else ()
+
+    @classmethod
+    def of(cls, value: Place | str) -> Place:
+        """`value` as a place, checked: a name or coordinates, and the coordinates finite."""
+        place = cls(value) if isinstance(value, str) else value
+        if not isinstance(place, Place):
+            raise InvalidInput(f"place must be a name or a Place, not {type(value).__name__}")
+        plain_text(place.id, "place")
+        if not place.id.strip() and not place.coordinates:
+            raise InvalidInput("a place needs a name or coordinates")
+        if place.coordinates is not None:
+            _plain_json(list(place.coordinates), "place.coordinates")
+        return place
+
+
+@dataclass(frozen=True, slots=True)
+class Source(_Value):
+    """What a memory was made from: another record or a file, and where in it.
+
+    `span` counts characters, start inclusive and end exclusive, in the source's text.
+    """
+
+    record: str | None = None
+    file: str | None = None
+    span: tuple[int, int] | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = {"span": lambda v: (int(v[0]), int(v[1]))}
+
+    @classmethod
+    def of(cls, value: Source | str) -> Source:
+        """`value` as a source, checked; a bare text is a record's id."""
+        source = cls(record=value) if isinstance(value, str) else value
+        if not isinstance(source, Source):
+            raise InvalidInput(f"a source must be a record's id or a Source, not {type(value).__name__}")
+        if (source.record is None) == (source.file is None):
+            raise InvalidInput("a source names either a record or a file")
+        plain_text(source.record or source.file, "source")
+        if source.span is not None and not 0 <= source.span[0] <= source.span[1]:
+            raise InvalidInput(f"a source's span must be 0 <= start <= end, not {source.span}")
+        return source
+
+
+class RecordFields(TypedDict, total=False):
+    """What a person may give for a memory, and later edit."""
+
+    text: str
+    kind: str
+    session: str | None
+    at: datetime | str
+    speaker: str | None
+    role: str | None
+    place: Place | str | None
+    tags: Iterable[str]
+    meta: Mapping[str, Json] | None
+    sources: Iterable[Source | str]
+    strength: float
+    pinned: bool
+
+
+def _tags(value: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise InvalidInput("tags must be a list of words, not one text", way_out=f"Write tags=[{value!r}].")
+    found = {plain_text(tag, "tag").strip() for tag in value}
+    if "" in found:
+        raise InvalidInput("a tag cannot be empty")
+    return tuple(sorted(found))
+
+
+def _optional_text(name: str) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        return None if value is None else plain_text(value, name)
+
+    return check
+
+
+def _text(value: str) -> str:
+    if not plain_text(value, "text").strip():
+        raise InvalidInput("the text is empty: there is nothing to remember")
+    return value
+
+
+def _kind(value: str) -> str:
+    if not isinstance(value, str) or not _KIND.fullmatch(value):
+        raise InvalidInput(
+            f"{value!r} cannot be a kind",
+            way_out="Use a short lower-case word such as turn, note, fact or paragraph.",
+        )
+    return value
+
+
+def _strength(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise InvalidInput(f"strength must be a number of 0 or more, not {value!r}")
+    return float(value)
+
+
+def _meta(value: Mapping[str, Json] | None) -> Mapping[str, Json]:
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidInput(f"meta must be a mapping, not {type(value).__name__}")
+    return cast("dict[str, Json]", _plain_json(dict(value or {}), "meta"))
+
+
+def _bool(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"pinned must be True or False, not {value!r}")
+    return value
+
+
+# One check a field: what a caller gives becomes what a record holds, or InvalidInput.
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "kind": _kind,
+    "session": _optional_text("session"),
+    "at": moment,
+    "speaker": _optional_text("speaker"),
+    "role": _optional_text("role"),
+    "place": lambda value: None if value is None else Place.of(value),
+    "tags": _tags,
+    "meta": _meta,
+    "sources": lambda value: tuple(Source.of(source) for source in value),
+    "strength": _strength,
+    "pinned": _bool,
+}
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as a record holds them. Raises InvalidInput for a bad value or a name that is no field."""
+    out: dict[str, Any] = {}
+    for name, value in given.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise InvalidInput(f"a memory has no field {name!r}", way_out=f"Fields: {', '.join(_CHECKS)}.")
+        try:
+            out[name] = check(value)
+        except TypeError as error:  # e.g. tags=5
+            raise InvalidInput(f"{name}: {error}") from error
+    return out
+
+
+def _id(value: object) -> str:
+    text = plain_text(value, "id")
+    if not 0 < len(text) <= 200 or text != text.strip():
+        raise InvalidInput(f"{text!r} cannot be an id")
+    return text
+
+
+def _state(value: State) -> State:
+    if value not in _STATES:
+        raise InvalidInput(f"{value!r} is no state; a record is {', '.join(_STATES)}")
+    return value
+
+
+def _revision(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"revision must be a whole number of 1 or more, not {value!r}")
+    return value
+
+
+_DECODE: Mapping[str, Callable[[Any], Any]] = {
+    **_CHECKS,
+    "id": _id,
+    "scope": Scope.from_json,
+    "stored_at": lambda value: moment(value, name="stored_at"),
+    "place": Place.from_json,
+    "sources": lambda value: tuple(Source.of(Source.from_json(source)) for source in value),
+    "state": _state,
+    "revision": _revision,
+    "replaced_by": lambda value: tuple(_id(item) for item in value),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record(_Value):
+    """One memory.
+
+    `at` is when it happened, `stored_at` when it was written; both timezone-aware, in UTC. `session` names the
+    conversation, chapter or visit it belongs to. `revision` starts at 1 and grows with every change, undo included.
+    `state` is `live`; `forgotten` (in the trash, restorable); or `replaced`, when a merge or split put `replaced_by`
+    in its place. `position` is the ledger's own number for the record: ascending in the order of writing, never used
+    twice within a scope's root; 0 before the record is stored. It is not part of the JSON, nor of equality, because a
+    copy in another ledger has another one.
+    """
+
+    id: str
+    scope: Scope
+    text: str
+    at: datetime
+    stored_at: datetime
+    kind: str = "turn"
+    session: str | None = None
+    speaker: str | None = None
+    role: str | None = None
+    place: Place | None = None
+    sources: tuple[Source, ...] = ()
+    strength: float = 1.0
+    pinned: bool = False
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Json] = field(default_factory=dict)
+    revision: int = 1
+    state: State = "live"
+    replaced_by: tuple[str, ...] = ()
+    position: int = field(default=0, compare=False, repr=False)
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = _DECODE
+    _hidden = frozenset({"extra", "position"})
+
+    @classmethod
+    def create(
+        cls,
+        text: str,
+        *,
+        scope: Scope,
+        id: str | None = None,
+        **given: Any,
+    ) -> Record:
+        """A new record with every field of `RecordFields` checked; `at` is the present unless given."""
+        stored = now()
+        values = checked({"text": text, **given})
+        values.setdefault("at", stored)
+        return cls(id=new_id() if id is None else _id(id), scope=scope, stored_at=stored, **values)
+
+    def patched(self, patch: Mapping[str, Json]) -> Record:
+        """This record with some fields set from their JSON, as a change's `before` and `after` hold them."""
+        values: dict[str, Any] = {
+            name: _DECODE[name](value) if value is not None and name in _DECODE else value
+            for name, value in patch.items()
+        }
+        return replace(self, **values)
+
+
+def patch_between(old: Record, new: Record) -> tuple[dict[str, Json], dict[str, Json]]:
+    """The fields in which two records differ, as JSON: (what they were, what they become)."""
+    before: dict[str, Json] = {}
+    after: dict[str, Json] = {}
+    for f in fields(Record):
+        if f.name in ("position", "extra"):
+            continue
+        was, becomes = getattr(old, f.name), getattr(new, f.name)
+        if was != becomes:
+            before[f.name], after[f.name] = _encode(was), _encode(becomes)
+    return before, after
+
+
+@dataclass(frozen=True, slots=True)
+class Change(_Value):
+    """One entry of the journal; never altered, save that erasing a memory for good empties `before` and `after`.
+
+    `seq` ascends without gaps within a scope's root. `step` is the `seq` of the first change of the same verb call
+    (a batch, a merge, an import): what one undo takes back. `before` and `after` hold the fields that changed, as
+    JSON; `before` is None where the record came into being, `after` where it ceased to be. `undoes` names the step
+    that an undo or redo takes back.
+    """
+
+    seq: int
+    at: datetime
+    actor: str
+    verb: str
+    record_id: str
+    before: Mapping[str, Json] | None = None
+    after: Mapping[str, Json] | None = None
+    cause: str = ""
+    step: int = 0
+    undoes: int | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = {"at": moment}
+
+    @property
+    def erased(self) -> bool:
+        """True once the words were erased for good: the entry stays, its bodies are gone."""
+        return self.before is None and self.after is None
+
+
+def _vector(value: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(x) for x in value)
+
+
+def _words(value: str | Iterable[str], name: str) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else list(value)
+    return tuple(plain_text(item, name) for item in listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Cue(_Value):
+    """What is asked. `since` is inclusive, `until` exclusive; `kinds` and `tags` admit a record that has any of them.
+
+    `vector` replaces the embedding of `text`; its length must be the embedder's dimension.
+    """
+
+    text: str = ""
+    vector: tuple[float, ...] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    kinds: tuple[str, ...] | None = None
+    speaker: str | None = None
+    place: str | None = None
+    tags: tuple[str, ...] | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = {
+        "vector": _vector,
+        "since": lambda v: moment(v, name="since"),
+        "until": lambda v: moment(v, name="until"),
+        "kinds": lambda v: _words(v, "kinds"),
+        "tags": lambda v: _words(v, "tags"),
+    }
+
+    def narrowed(self, **filters: Any) -> Cue:
+        """This cue with the filters that are not None set, each checked."""
+        given = {name: value for name, value in filters.items() if value is not None}
+        if isinstance(given.get("place"), Place):
+            given["place"] = given["place"].id
+        values: dict[str, Any] = {
+            name: self._decode[name](value) if name in self._decode else plain_text(value, name)
+            for name, value in given.items()
+        }
+        return replace(self, **values)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(_Value):
+    """A record that a cue brought up. `score` is the sum of `parts`: signal name → contribution.
+
+    `verdict` says why it is here or, for a candidate that lost, why it fell. Winners come first, best first.
+    """
+
+    record: Record
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    verdict: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = {"record": Record.from_json}
+
+
+@dataclass(frozen=True, slots=True)
+class Context(_Value):
+    """Memories packed for a prompt: `text` quotes them as data, oldest first, and takes at most `budget` tokens.
+
+    `tokens` is the count as estimated; `left_out` says in words what did not get in and why.
+    """
+
+    text: str
+    hits: tuple[Hit, ...] = ()
+    tokens: int = 0
+    budget: int = 0
+    left_out: tuple[str, ...] = ()
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[_Decoders] = {"hits": lambda v: tuple(Hit.from_json(hit) for hit in v), "left_out": tuple}

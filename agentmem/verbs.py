@@ -1,0 +1,253 @@
+"""What each verb means: from records as they stand to the drafts that a ledger journals.
+
+Plain functions over a transaction's reads; nothing here writes, and nothing knows how a ledger keeps its rows. Undo
+has a file of its own (`undo.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agentmem.errors import Conflict, InvalidInput, RecordNotFound
+from agentmem.ledger import Draft, Reader, ScopedLedger
+from agentmem.records import Record, RecordFields, Scope, Source, checked, patch_between
+
+__all__ = [
+    "Erasure",
+    "add",
+    "alter",
+    "descendants",
+    "edit",
+    "forget",
+    "merge",
+    "pin",
+    "plan_erasure",
+    "required",
+    "restore",
+    "split",
+    "tag",
+]
+
+
+def required(reader: Reader, ids: Sequence[str]) -> list[Record]:
+    """The records with these ids, each once, or RecordNotFound that names the first one missing."""
+    if not ids:
+        raise InvalidInput("no id was given")
+    wanted = list(dict.fromkeys(ids))
+    found = reader.get(wanted)
+    if len(found) < len(wanted):
+        here = {record.id for record in found}
+        missing = next(id for id in wanted if id not in here)
+        raise RecordNotFound(
+            f"no memory {missing!r} in this scope", way_out="`agentmem show` lists them; check the scope."
+        )
+    return found
+
+
+def add(record: Record, *, fresh: bool) -> Draft:
+    return Draft("add", record.id, None, record.to_json(), record, fresh=fresh)
+
+
+def alter(verb: str, record: Record, **values: Any) -> Draft | None:
+    """A draft that sets some fields and counts the revision up; None when nothing would differ."""
+    changed = replace(record, **values)
+    if changed == record:
+        return None
+    changed = replace(changed, revision=record.revision + 1)
+    before, after = patch_between(record, changed)
+    return Draft(verb, record.id, before, after, changed)
+
+
+def edit(record: Record, revision: int | None, fields: RecordFields) -> Draft | None:
+    """Conflict when `revision` is given and is not the current one."""
+    values = checked({**fields})
+    if revision is not None and revision != record.revision:
+        yours = replace(record, **values, revision=revision + 1)
+        raise Conflict(
+            f"{record.id} is at revision {record.revision}, not {revision}",
+            current=record,
+            yours=yours,
+            way_out="Look at both versions (history), then edit the current one.",
+        )
+    if record.state != "live":
+        raise InvalidInput(f"{record.id} is {record.state}", way_out="Restore it before you edit it.")
+    return alter("edit", record, **values)
+
+
+def pin(record: Record, pinned: bool) -> Draft | None:
+    return alter("pin", record, **checked({"pinned": pinned}))
+
+
+def tag(record: Record, add: Iterable[str], remove: Iterable[str]) -> Draft | None:
+    tags = (set(record.tags) | set(checked({"tags": add})["tags"])) - set(checked({"tags": remove})["tags"])
+    return alter("tag", record, tags=tuple(sorted(tags)))
+
+
+def forget(record: Record) -> Draft | None:
+    return alter("forget", record, state="forgotten")
+
+
+def restore(record: Record) -> Draft | None:
+    if record.state == "replaced":
+        raise InvalidInput(
+            f"{record.id} was replaced by {', '.join(record.replaced_by)}",
+            way_out="Undo that merge or split instead: `agentmem log` shows its step.",
+        )
+    return alter("restore", record, state="live")
+
+
+def _same(records: Sequence[Record], read: Callable[[Record], Any]) -> Any:
+    """What all records agree on, else None."""
+    values = [read(record) for record in records]
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _all_live(records: Sequence[Record]) -> None:
+    for record in records:
+        if record.state != "live":
+            raise InvalidInput(f"{record.id} is {record.state}", way_out="Restore it first.")
+
+
+def merge(records: Sequence[Record], text: str | None, scope: Scope) -> tuple[Record, list[Draft]]:
+    """One record in place of several: the newest `at`, every tag, and whatever they agree on."""
+    if len(records) < 2:
+        raise InvalidInput("a merge needs two memories or more")
+    _all_live(records)
+    by_time = sorted(records, key=lambda record: (record.at, record.position))
+    meta: dict[str, Any] = {}
+    for record in by_time:
+        meta.update(record.meta)
+    merged = Record.create(
+        "\n".join(record.text for record in by_time) if text is None else text,
+        scope=scope,
+        kind=_same(records, lambda record: record.kind) or by_time[-1].kind,
+        session=_same(records, lambda record: record.session),
+        at=by_time[-1].at,
+        speaker=_same(records, lambda record: record.speaker),
+        role=_same(records, lambda record: record.role),
+        place=_same(records, lambda record: record.place),
+        tags={tag for record in records for tag in record.tags},
+        meta=meta,
+        sources=[Source(record=record.id, span=(0, len(record.text))) for record in by_time],
+        strength=max(record.strength for record in records),
+        pinned=any(record.pinned for record in records),
+    )
+    return merged, _replacing("merge", records, [merged])
+
+
+def split(record: Record, parts: Sequence[str], scope: Scope) -> tuple[list[Record], list[Draft]]:
+    """Several records in place of one. Parts found in the text, in order, get their span; others the whole text's."""
+    if isinstance(parts, str) or len(parts) < 2:
+        raise InvalidInput("a split needs a list of two parts or more")
+    _all_live([record])
+    made, start = [], 0
+    for part in parts:
+        found = record.text.find(part, start)
+        span = (found, found + len(part)) if found >= 0 else (0, len(record.text))
+        start = span[1] if found >= 0 else start
+        made.append(
+            Record.create(
+                part,
+                scope=scope,
+                kind=record.kind,
+                session=record.session,
+                at=record.at,
+                speaker=record.speaker,
+                role=record.role,
+                place=record.place,
+                tags=record.tags,
+                meta=record.meta,
+                sources=[Source(record=record.id, span=span)],
+                strength=record.strength,
+                pinned=record.pinned,
+            )
+        )
+    return made, _replacing("split", [record], made)
+
+
+def _replacing(verb: str, old: Sequence[Record], new: Sequence[Record]) -> list[Draft]:
+    made = [Draft(verb, record.id, None, record.to_json(), record, fresh=True) for record in new]
+    ids = tuple(record.id for record in new)
+    replaced = [alter(verb, record, state="replaced", replaced_by=ids) for record in old]
+    return made + [draft for draft in replaced if draft is not None]
+
+
+def _everything(ledger: ScopedLedger) -> Iterable[Record]:
+    after = 0
+    while batch := ledger.scan(after=after, limit=1000, states=("live", "forgotten", "replaced")):
+        yield from batch
+        after = batch[-1].position
+
+
+class Lineage:
+    """Who was made from whom, over one scope as it stands."""
+
+    def __init__(self, ledger: ScopedLedger) -> None:
+        self.records: dict[str, Record] = {}
+        self.children: dict[str, list[str]] = {}
+        self.originals: dict[str, list[str]] = {}  # what a merge or split put out of sight, by what replaced it
+        for record in _everything(ledger):
+            if not record.sources and not record.replaced_by:
+                continue
+            self.records[record.id] = record
+            for source in record.sources:
+                if source.record is not None:
+                    self.children.setdefault(source.record, []).append(record.id)
+            for id in record.replaced_by:
+                self.originals.setdefault(id, []).append(record.id)
+
+    def descendants(self, ids: Iterable[str], *, never: Iterable[str] = ()) -> list[str]:
+        """Everything made from these, directly or not, in order of discovery; `never` is not entered."""
+        seen = dict.fromkeys(ids)
+        barred = set(never)
+        queue = list(seen)
+        for id in queue:
+            for child in self.children.get(id, ()):
+                if child not in seen and child not in barred:
+                    seen[child] = None
+                    queue.append(child)
+        return queue[len(dict.fromkeys(ids)) :]
+
+
+def descendants(ledger: ScopedLedger, ids: Sequence[str]) -> list[Record]:
+    """The records made from these, directly or not."""
+    required(ledger, ids)
+    return ledger.get(Lineage(ledger).descendants(ids))
+
+
+class Erasure:
+    """What erasing some records for good takes with it.
+
+    `ids`: the named ones; the hidden originals of a merge or split among them, which hold the same words; and all that
+    was made from either, except the other parts of a split. `freed`: drafts for originals that stay and were hidden
+    only by something that goes: they come back live, so that nothing vanishes unnamed.
+    """
+
+    def __init__(self, ids: list[str], freed: list[Draft]) -> None:
+        self.ids = ids
+        self.freed = freed
+
+
+def plan_erasure(ledger: ScopedLedger, named: Sequence[str]) -> Erasure:
+    required(ledger, named)
+    lineage = Lineage(ledger)
+    originals: dict[str, None] = {}
+    queue = list(dict.fromkeys(named))
+    for id in queue:
+        for original in lineage.originals.get(id, ()):
+            if original not in originals:
+                originals[original] = None
+                queue.append(original)
+    siblings = {id for original in originals for id in lineage.records[original].replaced_by} - set(queue)
+    ids = queue + lineage.descendants(queue, never=siblings)
+    going = set(ids)
+    freed = []
+    for record in lineage.records.values():
+        if record.state == "replaced" and record.id not in going and going & set(record.replaced_by):
+            left = tuple(id for id in record.replaced_by if id not in going)
+            draft = alter("restore", record, state="replaced" if left else "live", replaced_by=left)
+            if draft is not None:
+                freed.append(draft)
+    return Erasure(ids, freed)

@@ -1,0 +1,160 @@
+"""How a verb reaches the journal: inside which step, as which actor, for real or as a rehearsal.
+
+Knows transactions and steps. Refuses to know what any verb means.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+from agentmem.embedding import embedding_text, text_digest
+from agentmem.ledger import Draft, Transaction, Vectors
+from agentmem.opened import Opened
+from agentmem.records import Change, Record, Scope, plain_text
+
+__all__ = ["Writer", "Writing", "placed"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Step:
+    """Writes that one undo takes back together."""
+
+    opened: Opened
+    scope: Scope
+    cause: str
+    actor: str
+    number: int | None = None  # the seq of its first change, once that is durable
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+# What the running thread or task is inside of; others do not see it.
+_steps: ContextVar[tuple[_Step, ...]] = ContextVar("agentmem_steps", default=())
+_rehearsing: ContextVar[bool] = ContextVar("agentmem_rehearsing", default=False)
+
+
+class _Rehearsed(Exception):  # no error: it carries a result out of the transaction that is rolled back
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class Writer:
+    """One verb's access to its transaction. Reads through `reader`; all it writes belongs to one step."""
+
+    def __init__(self, reader: Transaction, actor: str, cause: str, step: int | None) -> None:
+        self.reader = reader
+        self.step = step
+        self.count = 0
+        self._actor = actor
+        self._cause = cause
+
+    def write(self, drafts: Iterable[Draft | None]) -> list[Change]:
+        """Journal the drafts; None among them stands for "nothing would differ" and is passed over."""
+        return self._write([draft for draft in drafts if draft is not None], self.step, None)
+
+    def take_back(self, drafts: Sequence[Draft], step: int) -> list[Change]:
+        """Journal the drafts as a step of their own that undoes `step`."""
+        return self._write(drafts, None, step)
+
+    def _write(self, drafts: Sequence[Draft], step: int | None, undoes: int | None) -> list[Change]:
+        if not drafts:
+            return []
+        changes = self.reader.write(drafts, actor=self._actor, cause=self._cause, step=step, undoes=undoes)
+        self.count += len(changes)
+        if undoes is None:
+            self.step = changes[0].step
+        return changes
+
+    def put_vectors(self, embedder: str, records: Sequence[Record], rows: Sequence[Any]) -> None:
+        """Keep unit vectors that came with the records, in the records' own transaction."""
+        import numpy as np
+
+        positions = np.array([record.position for record in records], np.int64)
+        digests = [text_digest(embedding_text(record)) for record in records]
+        self.reader.put_vectors(embedder, Vectors(positions, digests, np.array(rows, np.float32)))
+
+
+class Writing:
+    """The writes of one handle: one scope, one default actor."""
+
+    def __init__(self, opened: Opened, scope: Scope, actor: str) -> None:
+        self._opened = opened
+        self._scope = scope
+        self.actor = plain_text(actor, "actor")
+
+    @contextmanager
+    def step(self, cause: str, actor: str | None) -> Iterator[None]:
+        made = _Step(self._opened, self._scope, plain_text(cause, "cause"), plain_text(actor or self.actor, "actor"))
+        token = _steps.set((*_steps.get(), made))
+        try:
+            yield
+        finally:
+            _steps.reset(token)
+
+    @contextmanager
+    def rehearse(self) -> Iterator[None]:
+        token = _rehearsing.set(True)
+        try:
+            yield
+        finally:
+            _rehearsing.reset(token)
+
+    @property
+    def rehearsing(self) -> bool:
+        return _rehearsing.get()
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """(actor, cause) of what is written now."""
+        step = self._inside()
+        return (self.actor, "") if step is None else (step.actor, step.cause)
+
+    def _inside(self) -> _Step | None:
+        """The outermost step of this scope that is open here: an inner one joins it."""
+        return next((s for s in _steps.get() if s.opened is self._opened and s.scope == self._scope), None)
+
+    def run(self, work: Callable[[Writer], T]) -> T:
+        """The result of `work`, durable unless this is a rehearsal."""
+        step = self._inside()
+        if step is None:
+            return self._commit(work, None)[0]
+        with step.lock:
+            result, number = self._commit(work, step.number)
+            if not self.rehearsing:
+                step.number = number
+            return result
+
+    def _commit(self, work: Callable[[Writer], T], step: int | None) -> tuple[T, int | None]:
+        actor, cause = self.origin
+        rehearsing = self.rehearsing  # read here: the work may run on another thread, which leads the commit
+
+        def run(transaction: Transaction) -> tuple[T, Writer]:
+            writer = Writer(transaction, actor, cause, step)
+            result = work(writer)
+            if rehearsing:
+                raise _Rehearsed(result)
+            return result, writer
+
+        self._opened.check_open()
+        try:
+            result, writer = self._opened.ledger.bind(self._scope).transact(run)
+        except _Rehearsed as rehearsed:
+            return cast(T, rehearsed.result), None
+        if writer.count:
+            self._opened.wrote(self._scope, writer.count)
+        return result, writer.step
+
+
+def placed(
+    records: Sequence[Record], changes: Sequence[Change], fresh: Collection[str], writer: Writer
+) -> list[Record]:
+    """The records with the positions the ledger gave them: the `seq` of their first change, which may be an old one."""
+    if all(record.id in fresh for record in records):
+        return [replace(record, position=change.seq) for record, change in zip(records, changes, strict=True)]
+    return writer.reader.get([record.id for record in records])

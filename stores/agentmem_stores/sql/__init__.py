@@ -1,0 +1,1 @@
+"""The SQL ledger: one schema for SQLite and Postgres, on SQLAlchemy Core."""

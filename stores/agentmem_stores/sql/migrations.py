@@ -1,0 +1,57 @@
+"""Schema migrations: an append-only list of named functions, each applied once and recorded by name.
+
+A new ledger gets the current tables at once and is recorded as fully migrated; an older one gets the functions it
+lacks, in order, in one transaction. A ledger that holds a name this list does not know was written by a newer
+agentmem and is refused untouched. Never edit a released function; append one. `tests/fixtures/ledgers` keeps a
+ledger of each released schema, and a test compares its migrated tables with new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, insert, inspect, select
+
+from agentmem.errors import LedgerError
+from agentmem.records import now
+from agentmem_stores.sql import schema
+
+FIRST = "m001_initial"  # the tables of agentmem 0.1
+MIGRATIONS: list[Callable[[Connection], None]] = []
+
+
+def known() -> list[str]:
+    return [FIRST, *(migration.__name__ for migration in MIGRATIONS)]
+
+
+def applied(connection: Connection) -> list[str]:
+    """Names recorded in this ledger, oldest first; empty when it has no tables yet."""
+    if not inspect(connection).has_table(schema.migrations.name):
+        return []
+    return list(connection.scalars(select(schema.migrations.c.name).order_by(schema.migrations.c.name)))
+
+
+def refuse_newer(names: list[str]) -> None:
+    unknown = sorted(set(names) - set(known()))
+    if unknown:
+        raise LedgerError(
+            f"this ledger was written by a newer agentmem (it holds {', '.join(unknown)})",
+            way_out="Upgrade agentmem, or export with the newer version and import here.",
+        )
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Make the tables current, inside the caller's write transaction; returns the names recorded now."""
+    done = applied(connection)
+    refuse_newer(done)
+    todo = [name for name in known() if name not in done]
+    if not done:
+        schema.metadata.create_all(connection)
+    else:
+        for migration in MIGRATIONS:
+            if migration.__name__ in todo:
+                migration(connection)
+    if todo:
+        at = schema.to_micros(now())
+        connection.execute(insert(schema.migrations), [{"name": name, "applied_at": at} for name in todo])
+    return todo

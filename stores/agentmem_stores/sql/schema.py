@@ -1,0 +1,252 @@
+"""The tables of the ledger, and how a row and a value become each other.
+
+Plain SQLAlchemy Core types only, so the same schema stands on SQLite and Postgres. Times are integer microseconds
+since 1970 UTC: they compare and index alike everywhere. Every table that grows carries `scope_id`, and a scope names
+its root, which is the key a sharded database partitions by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Row,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from agentmem.records import Change, Json, Place, Record, Scope, Source, State
+
+metadata = MetaData()
+
+# Applied migrations, by name (see migrations.py).
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("applied_at", BigInteger, nullable=False),
+)
+
+# `head` is the seq of the root's newest change: counted here, because a database sequence is not in commit order.
+roots = Table(
+    "roots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("head", BigInteger, nullable=False),
+)
+
+scopes = Table(
+    "scopes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("root_id", ForeignKey("roots.id"), nullable=False),
+    Column("path", Text, nullable=False, unique=True),
+)
+
+# The current state. `seq` is that of the record's last change: "what differs since" is one range of this index.
+records = Table(
+    "records",
+    metadata,
+    Column("scope_id", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("session", Text),
+    Column("at", BigInteger, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    Column("speaker", Text),
+    Column("role", Text),
+    Column("place", Text),
+    Column("sources", Text),
+    Column("strength", Float, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("tags", Text),
+    Column("meta", Text),
+    Column("replaced_by", Text),
+    Column("extra", Text),
+    PrimaryKeyConstraint("scope_id", "position"),
+    UniqueConstraint("scope_id", "id"),
+    Index("records_by_seq", "scope_id", "seq"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("scope_id", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("undoes", BigInteger),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("record_id", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    PrimaryKeyConstraint("scope_id", "seq"),
+    Index("journal_by_step", "scope_id", "step"),
+    Index("journal_by_record", "scope_id", "record_id"),
+)
+
+embedders = Table(
+    "embedders",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("dimension", Integer, nullable=False),
+)
+
+# float32, little-endian; `digest` tells whether the vector still belongs to the record's text.
+vectors = Table(
+    "vectors",
+    metadata,
+    Column("scope_id", Integer, nullable=False),
+    Column("embedder_id", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
+)
+
+# How far each projection has followed the journal.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("scope_id", Integer, nullable=False),
+    Column("projection", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope_id", "projection"),
+)
+
+# Work for later (extraction, summaries): leased, retried with a growing pause, and kept when it fails for good.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope_id", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("worker", Text),
+    Column("error", Text),
+    Index("jobs_by_due", "scope_id", "state", "due"),
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def dump(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _dump_some(value: Any) -> str | None:
+    """JSON, with NULL for what is empty: most records have no tags, sources or meta."""
+    return dump(value) if value else None
+
+
+def record_row(record: Record, scope_id: int, seq: int, position: int) -> dict[str, Any]:
+    return {
+        "scope_id": scope_id,
+        "position": position,
+        "seq": seq,
+        "id": record.id,
+        "state": record.state,
+        "revision": record.revision,
+        "kind": record.kind,
+        "text": record.text,
+        "session": record.session,
+        "at": to_micros(record.at),
+        "stored_at": to_micros(record.stored_at),
+        "speaker": record.speaker,
+        "role": record.role,
+        "place": None if record.place is None else dump(record.place.to_json()),
+        "sources": _dump_some([source.to_json() for source in record.sources]),
+        "strength": record.strength,
+        "pinned": record.pinned,
+        "tags": _dump_some(list(record.tags)),
+        "meta": _dump_some(record.meta),
+        "replaced_by": _dump_some(list(record.replaced_by)),
+        "extra": _dump_some(record.extra),
+    }
+
+
+def row_record(row: Row[Any], scope: Scope) -> Record:
+    # Unpacked in the order of RECORD_COLUMNS: looking 20 columns up by name dominates a load of many rows.
+    (position, _, id, state, revision, kind, text, session, at, stored_at, speaker, role, place, sources,
+     strength, pinned, tags, meta, replaced_by, extra) = cast("tuple[Any, ...]", row)  # fmt: skip
+    return Record(
+        id=id,
+        scope=scope,
+        text=text,
+        at=from_micros(at),
+        stored_at=from_micros(stored_at),
+        kind=kind,
+        session=session,
+        speaker=speaker,
+        role=role,
+        place=None if place is None else Place.from_json(json.loads(place)),
+        sources=tuple(Source.from_json(source) for source in json.loads(sources)) if sources else (),
+        strength=strength,
+        pinned=bool(pinned),
+        tags=tuple(json.loads(tags)) if tags else (),
+        meta=json.loads(meta) if meta else {},
+        revision=revision,
+        state=cast(State, state),
+        replaced_by=tuple(json.loads(replaced_by)) if replaced_by else (),
+        position=position,
+        extra=json.loads(extra) if extra else {},
+    )
+
+
+RECORD_COLUMNS = [column for column in records.c if column.name != "scope_id"]
+CHANGE_COLUMNS = [column for column in journal.c if column.name not in ("scope_id", "position")]
+
+
+def _load(body: str | None) -> Mapping[str, Json] | None:
+    return None if body is None else cast("dict[str, Json]", json.loads(body))
+
+
+def row_change(row: Row[Any]) -> Change:
+    return Change(
+        seq=row.seq,
+        at=from_micros(row.at),
+        actor=row.actor,
+        verb=row.verb,
+        record_id=row.record_id,
+        before=_load(row.before),
+        after=_load(row.after),
+        cause=row.cause,
+        step=row.step,
+        undoes=row.undoes,
+    )
