@@ -67,17 +67,17 @@ class Reader(Protocol):
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         record_id: str | None = None,
         step: int | None = None,
-        before_step: int | None = None,
         newest_first: bool = False,
         limit: int | None = None,
     ) -> list[Change]:
-        """Journal entries of this scope with `seq > after`, by `seq`.
+        """Journal entries of this scope with `after < seq < before`, by `seq`; of one record or one step alone."""
+        ...
 
-        `step` keeps one step's entries. `before_step=s` gives the entries of steps earlier than s, ordered by
-        (step, seq); with `newest_first` and `limit=1` that walks the steps backwards, one seek each.
-        """
+    def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
+        """The first entry of each step, newest step first; only steps before `before`."""
         ...
 
 
@@ -125,8 +125,8 @@ class ScopedLedger(Reader, Protocol):
     def changed(self, after: int, limit: int | None = None) -> Delta:
         """What differs since `after`, from one consistent snapshot; how every projection catches up.
 
-        Rows are ordered by the `seq` of their last change. With `limit`, at most so many rows, and `head` is the
-        `seq` up to which the answer is complete.
+        With `limit`, the effect of at most so many journal entries, and `head` is the `seq` up to which the answer is
+        complete. A row may come again in the next answer.
         """
         ...
 

@@ -20,7 +20,7 @@ from functools import partial, wraps
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 
 from agentmem import undo as undoing
 from agentmem import verbs
@@ -76,7 +76,7 @@ class Stats:
         return {
             "url": self.url,
             "scope": list(self.scope),
-            "records": {**self.records},
+            "records": cast("dict[str, int]", self.records),
             "head": self.head,
             "embedder": self.embedder,
             "pending": self.pending,
@@ -441,9 +441,9 @@ class Memory:
             raise RecordNotFound(f"no memory {id!r} in this scope")
         return changes
 
-    def log(self, limit: int = 50, *, before_step: int | None = None, step: int | None = None) -> list[Change]:
-        """The newest changes of this scope, newest first; of earlier steps than one, or of one step alone."""
-        return self._ledger.changes(step=step, before_step=before_step, newest_first=True, limit=limit)
+    def log(self, limit: int = 50, *, before: int | None = None, step: int | None = None) -> list[Change]:
+        """The newest changes of this scope, newest first; those with `seq < before`, or of one step alone."""
+        return self._ledger.changes(step=step, before=before, newest_first=True, limit=limit)
 
     def stats(self) -> Stats:
         view = self._opened.view(self._scope)

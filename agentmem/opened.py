@@ -98,19 +98,21 @@ class Opened:
         with self._wake:
             if self._closed:
                 return
+            if not self._written:  # a thread woken by every write would cost each a change of threads
+                self._wake.notify()
             self._written[scope] = self._written.get(scope, 0) + changes
             if self._thread is None:
                 self._thread = threading.Thread(target=self._embed_when_quiet, name="agentmem-embedding", daemon=True)
                 self._thread.start()
-            self._wake.notify()
 
     def _embed_when_quiet(self) -> None:
         while True:
             with self._wake:
-                while not self._written and not self._closed:
-                    self._wake.wait()
-                while not self._closed and sum(self._written.values()) < _BACKLOG and self._wake.wait(_QUIET_S):
-                    continue  # written again within the pause
+                self._wake.wait_for(lambda: self._written or self._closed)
+                seen = 0
+                while not self._closed and seen != (waiting := sum(self._written.values())) and waiting < _BACKLOG:
+                    seen = waiting
+                    self._wake.wait(_QUIET_S)
                 if self._closed:
                     return
                 scope, _ = self._written.popitem()

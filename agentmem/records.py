@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, cast
 
 import uuid_utils
@@ -112,19 +113,17 @@ class _Value:
 
     def to_json(self) -> dict[str, Json]:
         out: dict[str, Json] = dict(getattr(self, "extra", {}))
-        for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            if f.name in self._hidden:
-                continue
-            value = getattr(self, f.name)
-            if value != (f.default if f.default_factory is MISSING else f.default_factory()):
-                out[f.name] = _encode(value)
+        for name, default in _json_fields(type(self)):
+            value = getattr(self, name)
+            if value != default:
+                out[name] = _encode(value)
         return out
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         if not isinstance(data, Mapping):
             raise InvalidInput(f"{cls.__name__} must be a JSON object, not {type(data).__name__}")
-        known = {f.name for f in fields(cls)} - cls._hidden  # type: ignore[arg-type]  # as above
+        known = {name for name, _ in _json_fields(cls)}
         values: dict[str, Any] = {}
         for name in known & data.keys():
             decode = cls._decode.get(name)
@@ -139,7 +138,19 @@ class _Value:
             raise InvalidInput(f"{cls.__name__}: {error}") from error
 
 
+@cache
+def _json_fields(cls: type[_Value]) -> list[tuple[str, Any]]:
+    """The fields that JSON shows, each with its default."""
+    return [
+        (f.name, f.default if f.default_factory is MISSING else f.default_factory())
+        for f in fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
+        if f.name not in cls._hidden
+    ]
+
+
 def _encode(value: Any) -> Json:
+    if isinstance(value, str):  # most are
+        return value
     if isinstance(value, _Value):
         return value.to_json()
     if isinstance(value, datetime):
@@ -307,7 +318,7 @@ def _strength(value: float) -> float:
 def _meta(value: Mapping[str, Json] | None) -> Mapping[str, Json]:
     if value is not None and not isinstance(value, Mapping):
         raise InvalidInput(f"meta must be a mapping, not {type(value).__name__}")
-    return cast("dict[str, Json]", _plain_json(dict(value or {}), "meta"))
+    return cast("dict[str, Json]", _plain_json(dict(value), "meta")) if value else {}
 
 
 def _bool(value: bool) -> bool:

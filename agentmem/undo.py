@@ -15,14 +15,13 @@ from agentmem.records import Change, Record, patch_between
 
 __all__ = ["next_redo", "next_undo", "resolve", "take_back"]
 
-_END = 2**62  # later than any step
 
-
-def _steps(reader: Reader, before: int = _END) -> Iterator[Change]:
-    """The last change of every step, newest step first."""
-    while found := reader.changes(before_step=before, newest_first=True, limit=1):
-        yield found[0]
-        before = found[0].step
+def _steps(reader: Reader) -> Iterator[Change]:
+    """The first change of every step, newest step first, read in growing helpings: most undos need the first."""
+    before, helping = None, 1
+    while found := reader.steps(before=before, limit=helping):
+        yield from found
+        before, helping = found[-1].step, min(2 * helping, 256)
 
 
 def _standing(reader: Reader) -> Iterator[tuple[Change, bool]]:

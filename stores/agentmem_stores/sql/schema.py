@@ -58,13 +58,12 @@ scopes = Table(
     Column("path", Text, nullable=False, unique=True),
 )
 
-# The current state. `seq` is that of the record's last change: "what differs since" is one range of this index.
+# The current state. Few indexes: each costs every add a page of the write-ahead log.
 records = Table(
     "records",
     metadata,
     Column("scope_id", Integer, nullable=False),
     Column("position", BigInteger, nullable=False),
-    Column("seq", BigInteger, nullable=False),
     Column("id", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -85,7 +84,6 @@ records = Table(
     Column("extra", Text),
     PrimaryKeyConstraint("scope_id", "position"),
     UniqueConstraint("scope_id", "id"),
-    Index("records_by_seq", "scope_id", "seq"),
 )
 
 journal = Table(
@@ -104,8 +102,16 @@ journal = Table(
     Column("before", Text),
     Column("after", Text),
     PrimaryKeyConstraint("scope_id", "seq"),
-    Index("journal_by_step", "scope_id", "step"),
     Index("journal_by_record", "scope_id", "record_id"),
+)
+# A step is named by its first change, which is found by `seq`; only its other changes need an index.
+LATER_IN_STEP = journal.c.step != journal.c.seq
+Index(
+    "journal_later_in_step",
+    journal.c.scope_id,
+    journal.c.step,
+    sqlite_where=LATER_IN_STEP,
+    postgresql_where=LATER_IN_STEP,
 )
 
 embedders = Table(
@@ -166,8 +172,11 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def dump(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def _dump_some(value: Any) -> str | None:
@@ -175,11 +184,10 @@ def _dump_some(value: Any) -> str | None:
     return dump(value) if value else None
 
 
-def record_row(record: Record, scope_id: int, seq: int, position: int) -> dict[str, Any]:
+def record_row(record: Record, scope_id: int, position: int) -> dict[str, Any]:
     return {
         "scope_id": scope_id,
         "position": position,
-        "seq": seq,
         "id": record.id,
         "state": record.state,
         "revision": record.revision,
@@ -203,7 +211,7 @@ def record_row(record: Record, scope_id: int, seq: int, position: int) -> dict[s
 
 def row_record(row: Row[Any], scope: Scope) -> Record:
     # Unpacked in the order of RECORD_COLUMNS: looking 20 columns up by name dominates a load of many rows.
-    (position, _, id, state, revision, kind, text, session, at, stored_at, speaker, role, place, sources,
+    (position, id, state, revision, kind, text, session, at, stored_at, speaker, role, place, sources,
      strength, pinned, tags, meta, replaced_by, extra) = cast("tuple[Any, ...]", row)  # fmt: skip
     return Record(
         id=id,

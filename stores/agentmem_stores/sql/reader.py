@@ -1,0 +1,174 @@
+"""What can be read from one scope, on one connection. The same inside a write transaction and outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, Select, and_, func, or_, select
+
+from agentmem.ledger import Delta, Vectors
+from agentmem.records import Change, Record, Scope, State
+from agentmem_stores.sql import schema
+from agentmem_stores.sql.schema import (
+    CHANGE_COLUMNS,
+    RECORD_COLUMNS,
+    cursors,
+    embedders,
+    journal,
+    records,
+    roots,
+    vectors,
+)
+
+X = TypeVar("X")
+_CHUNK = 500  # values bound in one statement: far below SQLite's 32,766
+
+
+def chunks(items: Sequence[X]) -> Iterator[Sequence[X]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+def _limited(query: Select[Any], limit: int | None) -> Select[Any]:
+    return query if limit is None else query.limit(limit)
+
+
+class SqlReader:
+    """The reads of one scope on a given connection; `ids` is None while nothing was ever written to the scope."""
+
+    def __init__(self, connection: Connection, scope: Scope, ids: tuple[int, int] | None) -> None:
+        self._connection = connection
+        self._scope = scope
+        self._ids = ids
+
+    @property
+    def _scope_id(self) -> int:
+        return -1 if self._ids is None else self._ids[0]
+
+    def get(self, ids: Sequence[str]) -> list[Record]:
+        found: dict[str, Record] = {}
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            # `= ?` and `IN (?, …)` are two cached statements; a single id is the hot one.
+            which = records.c.id == chunk[0] if len(chunk) == 1 else records.c.id.in_(chunk)
+            for row in self._connection.execute(
+                select(*RECORD_COLUMNS).where(records.c.scope_id == self._scope_id, which)
+            ):
+                record = schema.row_record(row, self._scope)
+                found[record.id] = record
+        return [found[id] for id in ids if id in found]
+
+    def at(self, positions: Sequence[int]) -> list[Record]:
+        found: dict[int, Record] = {}
+        for chunk in chunks(positions):
+            query = select(*RECORD_COLUMNS).where(records.c.scope_id == self._scope_id, records.c.position.in_(chunk))
+            found.update((row.position, schema.row_record(row, self._scope)) for row in self._connection.execute(query))
+        return [found[position] for position in positions if position in found]
+
+    def changes(
+        self,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        record_id: str | None = None,
+        step: int | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> list[Change]:
+        query = select(*CHANGE_COLUMNS).where(journal.c.scope_id == self._scope_id)
+        if after:
+            query = query.where(journal.c.seq > after)
+        if before is not None:
+            query = query.where(journal.c.seq < before)
+        if record_id is not None:
+            query = query.where(journal.c.record_id == record_id)
+        if step is not None:
+            query = query.where(or_(journal.c.seq == step, and_(journal.c.step == step, schema.LATER_IN_STEP)))
+        query = query.order_by(journal.c.seq.desc() if newest_first else journal.c.seq)
+        return [schema.row_change(row) for row in self._connection.execute(_limited(query, limit))]
+
+    def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
+        query = select(*CHANGE_COLUMNS).where(journal.c.scope_id == self._scope_id, journal.c.step == journal.c.seq)
+        if before is not None:
+            query = query.where(journal.c.seq < before)
+        rows = self._connection.execute(query.order_by(journal.c.seq.desc()).limit(limit))
+        return [schema.row_change(row) for row in rows]
+
+    def head(self) -> int:
+        if self._ids is None:
+            return 0
+        return self._connection.scalar(select(roots.c.head).where(roots.c.id == self._ids[1])) or 0
+
+    def changed(self, after: int, limit: int | None = None) -> Delta:
+        head = self.head()
+        of_scope = records.c.scope_id == self._scope_id
+        if not after and limit is None:  # all there is: no need to read the journal
+            rows = self._connection.execute(select(*RECORD_COLUMNS).where(of_scope).order_by(records.c.position)).all()
+            return Delta([schema.row_record(row, self._scope) for row in rows], [], head)
+        touched = select(journal.c.seq, journal.c.position).where(
+            journal.c.scope_id == self._scope_id, journal.c.seq > after
+        )
+        entries = self._connection.execute(_limited(touched.order_by(journal.c.seq), limit)).all()
+        if limit is not None and len(entries) == limit:
+            head = entries[-1].seq
+        positions = sorted({entry.position for entry in entries})
+        standing = self.at(positions)
+        return Delta(standing, sorted(set(positions) - {record.position for record in standing}), head)
+
+    def scan(self, *, after: int = 0, limit: int | None = None, states: Sequence[State] = ("live",)) -> list[Record]:
+        query = select(*RECORD_COLUMNS).where(
+            records.c.scope_id == self._scope_id, records.c.position > after, records.c.state.in_(states)
+        )
+        rows = self._connection.execute(_limited(query.order_by(records.c.position), limit))
+        return [schema.row_record(row, self._scope) for row in rows]
+
+    def newest(self, limit: int, *, states: Sequence[State] = ("live",)) -> list[Record]:
+        query = select(*RECORD_COLUMNS).where(records.c.scope_id == self._scope_id, records.c.state.in_(states))
+        rows = self._connection.execute(query.order_by(records.c.position.desc()).limit(limit))
+        return [schema.row_record(row, self._scope) for row in rows]
+
+    def counts(self) -> dict[State, int]:
+        query = select(records.c.state, func.count()).where(records.c.scope_id == self._scope_id)
+        return dict(self._connection.execute(query.group_by(records.c.state)).tuples().all())
+
+    def embedders(self) -> list[str]:
+        held = select(vectors.c.position).where(
+            vectors.c.scope_id == self._scope_id, vectors.c.embedder_id == embedders.c.id
+        )
+        return list(self._connection.scalars(select(embedders.c.name).where(held.exists())))
+
+    def ids_ending(self, suffix: str, limit: int = 2) -> list[str]:
+        query = select(records.c.id).where(
+            records.c.scope_id == self._scope_id, records.c.id.endswith(suffix, autoescape=True)
+        )
+        return list(self._connection.scalars(query.limit(limit)))
+
+    def cursor(self, projection: str) -> int:
+        query = select(cursors.c.seq).where(cursors.c.scope_id == self._scope_id, cursors.c.projection == projection)
+        return self._connection.scalar(query) or 0
+
+    def vectors(self, embedder: str, positions: Sequence[int] | None = None) -> Vectors:
+        row = self._connection.execute(
+            select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == embedder)
+        ).first()
+        if row is None:
+            return Vectors(np.empty(0, np.int64), [], np.empty((0, 0), np.float32))
+        query = select(vectors.c.position, vectors.c.digest, vectors.c.data).where(
+            vectors.c.scope_id == self._scope_id, vectors.c.embedder_id == row.id
+        )
+        if positions is None:
+            found = list(self._connection.execute(query.order_by(vectors.c.position)))
+        else:
+            found = []
+            for chunk in chunks(sorted(positions)):
+                found += self._connection.execute(
+                    query.where(vectors.c.position.in_(chunk)).order_by(vectors.c.position)
+                )
+        matrix = np.frombuffer(b"".join(data for _, _, data in found), dtype="<f4").reshape(len(found), row.dimension)
+        return Vectors(
+            np.array([position for position, _, _ in found], np.int64),
+            [digest for _, digest, _ in found],
+            matrix,
+        )

@@ -1,0 +1,239 @@
+"""What can be written to one scope, inside one write transaction: seqs are given, entries and rows go in together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from agentmem.errors import Conflict, EmbeddingError
+from agentmem.ledger import Draft, Vectors, vectors_cursor
+from agentmem.records import Change, Scope, now
+from agentmem_stores.sql import schema
+from agentmem_stores.sql.hot import HotStatements
+from agentmem_stores.sql.reader import SqlReader, chunks
+from agentmem_stores.sql.schema import RECORD_COLUMNS, cursors, embedders, journal, records, vectors
+
+
+class Scopes(Protocol):
+    """What a transaction needs of the ledger it is in."""
+
+    hot: HotStatements
+
+    def ids_of(self, connection: Connection, scope: Scope) -> tuple[int, int] | None: ...
+
+    def make_scope(self, connection: Connection, scope: Scope) -> tuple[int, int]: ...
+
+
+_UPDATE_RECORD = (
+    update(records)
+    .where(records.c.scope_id == bindparam("_scope_id"), records.c.position == bindparam("_position"))
+    .values({column.name: bindparam(f"_{column.name}") for column in RECORD_COLUMNS if column.name != "position"})
+)
+
+
+class SqlTransaction(SqlReader):
+    """Reads and writes on the group commit's connection."""
+
+    def __init__(self, ledger: Scopes, connection: Connection, scope: Scope) -> None:
+        super().__init__(connection, scope, ledger.ids_of(connection, scope))
+        self._ledger = ledger
+        self._hot = ledger.hot
+
+    @property
+    def ids(self) -> tuple[int, int] | None:
+        return self._ids
+
+    def write(
+        self,
+        drafts: Iterable[Draft],
+        *,
+        actor: str,
+        cause: str = "",
+        step: int | None = None,
+        undoes: int | None = None,
+    ) -> list[Change]:
+        drafts = list(drafts)
+        if not drafts:
+            return []
+        if self._ids is None:
+            self._ids = self._ledger.make_scope(self._connection, self._scope)
+        scope_id, root_id = self._ids
+        head = self._hot.advance(self._connection, root_id, len(drafts))
+        assert head is not None
+        first = head - len(drafts) + 1
+        step = first if step is None else step
+        at = now()
+        positions = self._positions(drafts, first)
+        changes, entries = [], []
+        for seq, draft in enumerate(drafts, first):
+            changes.append(
+                Change(
+                    seq,
+                    at,
+                    actor,
+                    draft.verb,
+                    draft.record_id,
+                    draft.before,
+                    draft.after,
+                    cause,
+                    step,
+                    undoes,
+                )
+            )
+            entries.append(
+                {
+                    "scope_id": scope_id,
+                    "seq": seq,
+                    "step": step,
+                    "undoes": undoes,
+                    "at": schema.to_micros(at),
+                    "actor": actor,
+                    "verb": draft.verb,
+                    "record_id": draft.record_id,
+                    "position": positions[draft.record_id],
+                    "cause": cause,
+                    "before": None if draft.before is None else schema.dump(draft.before),
+                    "after": None if draft.after is None else schema.dump(draft.after),
+                }
+            )
+        self._hot.insert_journal(self._connection, entries)
+        self._make_current(drafts, positions)
+        return changes
+
+    def _positions(self, drafts: Sequence[Draft], first: int) -> dict[str, int]:
+        """Each record's number: the `seq` of its first change ever, which an undo and a redo leave as it was."""
+        positions: dict[str, int] = {}
+        sought = []
+        for draft in drafts:
+            if draft.record is not None and draft.record.position:
+                positions[draft.record_id] = draft.record.position
+            elif not draft.fresh:
+                sought.append(draft.record_id)
+        for chunk in chunks(sought):
+            known = (
+                select(journal.c.record_id, func.min(journal.c.position))
+                .where(journal.c.scope_id == self._scope_id, journal.c.record_id.in_(chunk))
+                .group_by(journal.c.record_id)
+            )
+            positions.update(self._connection.execute(known).tuples().all())
+        for seq, draft in enumerate(drafts, first):
+            positions.setdefault(draft.record_id, seq)
+        return positions
+
+    def _make_current(self, drafts: Sequence[Draft], positions: dict[str, int]) -> None:
+        inserts: list[dict[str, Any]] = []
+        updates: list[dict[str, Any]] = []
+        gone: list[int] = []
+        for draft in drafts:
+            position = positions[draft.record_id]
+            if draft.record is None:
+                gone.append(position)
+            else:
+                row = schema.record_row(draft.record, self._scope_id, position)
+                (inserts if draft.before is None else updates).append(row)
+        if inserts:
+            try:
+                self._hot.insert_records(self._connection, inserts)
+            except IntegrityError as error:
+                raise Conflict(
+                    "a record with this id is already here", way_out="Edit it, or add without an id."
+                ) from error
+        if updates:
+            self._connection.execute(
+                _UPDATE_RECORD, [{f"_{name}": value for name, value in row.items()} for row in updates]
+            )
+        self._remove(gone)
+
+    def _remove(self, positions: Sequence[int]) -> None:
+        for chunk in chunks(positions):
+            for table in (records, vectors):
+                self._connection.execute(
+                    delete(table).where(table.c.scope_id == self._scope_id, table.c.position.in_(chunk))
+                )
+
+    def erase(self, ids: Sequence[str], *, actor: str, cause: str) -> list[Change]:
+        """The rows, vectors and journal bodies of these ids gone, and one `erase` entry each."""
+        drafts = [Draft("erase", id, None, None, None) for id in ids]
+        positions = self._positions(drafts, 0)
+        for chunk in chunks(ids):
+            self._connection.execute(
+                update(journal)
+                .where(journal.c.scope_id == self._scope_id, journal.c.record_id.in_(chunk))
+                .values(before=None, after=None)
+            )
+        self._remove(list(positions.values()))
+        return self.write(drafts, actor=actor, cause=cause)
+
+    def put_vectors(self, embedder: str, given: Vectors, *, cursor: int | None = None) -> None:
+        if self._ids is None:
+            return
+        embedder_id = self._embedder_id(embedder, given.matrix.shape[1])
+        rows = [
+            {
+                "scope_id": self._scope_id,
+                "embedder_id": embedder_id,
+                "position": int(position),
+                "digest": digest,
+                "data": row.tobytes(),
+            }
+            for position, digest, row in zip(
+                given.positions, given.digests, given.matrix.astype("<f4", copy=False), strict=True
+            )
+        ]
+        for chunk in chunks(rows):
+            of_chunk = [row["position"] for row in chunk]
+            self._connection.execute(
+                delete(vectors).where(
+                    vectors.c.scope_id == self._scope_id,
+                    vectors.c.embedder_id == embedder_id,
+                    vectors.c.position.in_(of_chunk),
+                )
+            )
+            standing = set(
+                self._connection.scalars(
+                    select(records.c.position).where(
+                        records.c.scope_id == self._scope_id, records.c.position.in_(of_chunk)
+                    )
+                )
+            )
+            kept = [row for row in chunk if row["position"] in standing]
+            if kept:
+                self._connection.execute(insert(vectors), kept)
+        if cursor is not None:
+            self._move_cursor(vectors_cursor(embedder), cursor)
+
+    def drop_vectors(self, embedder: str) -> None:
+        embedder_id = self._connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder))
+        if embedder_id is not None:
+            here = and_(vectors.c.scope_id == self._scope_id, vectors.c.embedder_id == embedder_id)
+            self._connection.execute(delete(vectors).where(here))
+        here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == vectors_cursor(embedder))
+        self._connection.execute(delete(cursors).where(here))
+
+    def _embedder_id(self, name: str, dimension: int) -> int:
+        row = self._connection.execute(
+            select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == name)
+        ).first()
+        if row is None:
+            made = self._connection.scalar(
+                insert(embedders).values(name=name, dimension=dimension).returning(embedders.c.id)
+            )
+            assert made is not None
+            return int(made)
+        if row.dimension != dimension:
+            raise EmbeddingError(
+                f"{name} has vectors of {row.dimension} dimensions here, not {dimension}",
+                way_out="Give the embedder another id: vectors of two models are never mixed.",
+            )
+        return int(row.id)
+
+    def _move_cursor(self, projection: str, seq: int) -> None:
+        here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == projection)
+        standing = self._connection.scalar(select(cursors.c.seq).where(here))
+        if standing is None:
+            self._connection.execute(insert(cursors).values(scope_id=self._scope_id, projection=projection, seq=seq))
+        elif standing < seq:
+            self._connection.execute(update(cursors).where(here).values(seq=seq))
