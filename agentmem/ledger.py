@@ -10,6 +10,7 @@ Everything goes through `ScopedLedger`, bound to one scope, so that no call can 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
@@ -57,7 +58,7 @@ class Vectors(NamedTuple):
 
 
 class Reader(Protocol):
-    """The reads that are the same inside and outside a write transaction."""
+    """What can be read of one scope."""
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         """The records with these ids, in any state, in the order asked; ids that are not here are left out."""
@@ -78,6 +79,50 @@ class Reader(Protocol):
 
     def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
         """The first entry of each step, newest step first; only steps before `before`."""
+        ...
+
+    def head(self) -> int:
+        """The `seq` of the newest change under this scope's root; 0 in an empty ledger. A few microseconds."""
+        ...
+
+    def changed(self, after: int, limit: int | None = None) -> Delta:
+        """What differs since `after`, from one consistent snapshot; how every projection catches up.
+
+        With `limit`, the effect of at most so many journal entries, and `head` is the `seq` up to which the answer is
+        complete. A row may come again in the next answer.
+        """
+        ...
+
+    def scan(self, *, after: int = 0, limit: int | None = None, states: Sequence[State] = ("live",)) -> list[Record]:
+        """Records with `position > after`, by position: the order in which they were written."""
+        ...
+
+    def newest(self, limit: int, *, states: Sequence[State] = ("live",)) -> list[Record]:
+        """The records with the highest positions, highest first."""
+        ...
+
+    def counts(self) -> dict[State, int]:
+        """How many records there are in each state."""
+        ...
+
+    def embedders(self) -> list[str]:
+        """The ids of the embedders that have vectors in this scope."""
+        ...
+
+    def at(self, positions: Sequence[int]) -> list[Record]:
+        """The records at these positions, in the order asked; positions that hold none are left out."""
+        ...
+
+    def ids_ending(self, suffix: str, limit: int = 2) -> list[str]:
+        """Ids that end with `suffix`: what a person types instead of a whole id."""
+        ...
+
+    def cursor(self, projection: str) -> int:
+        """The `seq` up to which the projection has followed the journal in this scope; 0 at first."""
+        ...
+
+    def vectors(self, embedder: str, positions: Sequence[int] | None = None) -> Vectors:
+        """The vectors of these positions (None: of all), by position; positions without one are left out."""
         ...
 
 
@@ -118,40 +163,8 @@ class ScopedLedger(Reader, Protocol):
     @property
     def scope(self) -> Scope: ...
 
-    def head(self) -> int:
-        """The `seq` of the newest change under this scope's root; 0 in an empty ledger. A few microseconds."""
-        ...
-
-    def changed(self, after: int, limit: int | None = None) -> Delta:
-        """What differs since `after`, from one consistent snapshot; how every projection catches up.
-
-        With `limit`, the effect of at most so many journal entries, and `head` is the `seq` up to which the answer is
-        complete. A row may come again in the next answer.
-        """
-        ...
-
-    def scan(self, *, after: int = 0, limit: int | None = None, states: Sequence[State] = ("live",)) -> list[Record]:
-        """Records with `position > after`, by position: the order in which they were written."""
-        ...
-
-    def newest(self, limit: int, *, states: Sequence[State] = ("live",)) -> list[Record]:
-        """The records with the highest positions, highest first."""
-        ...
-
-    def counts(self) -> dict[State, int]:
-        """How many records there are in each state."""
-        ...
-
-    def embedders(self) -> list[str]:
-        """The ids of the embedders that have vectors in this scope."""
-        ...
-
-    def at(self, positions: Sequence[int]) -> list[Record]:
-        """The records at these positions, in the order asked; positions that hold none are left out."""
-        ...
-
-    def ids_ending(self, suffix: str, limit: int = 2) -> list[str]:
-        """Ids that end with `suffix`: what a person types instead of a whole id."""
+    def snapshot(self) -> AbstractContextManager[Reader]:
+        """Reads that all see the scope as it stood at the first of them, whatever is written meanwhile."""
         ...
 
     def verify(self) -> list[str]:
@@ -171,14 +184,6 @@ class ScopedLedger(Reader, Protocol):
 
         The journal keeps one `erase` entry a record, without a body.
         """
-        ...
-
-    def cursor(self, projection: str) -> int:
-        """The `seq` up to which the projection has followed the journal in this scope; 0 at first."""
-        ...
-
-    def vectors(self, embedder: str, positions: Sequence[int] | None = None) -> Vectors:
-        """The vectors of these positions (None: of all), by position; positions without one are left out."""
         ...
 
 

@@ -421,10 +421,7 @@ class Memory:
 
     def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
         """Every record in these states, in the order of writing."""
-        after = 0
-        while batch := self._ledger.scan(after=after, limit=_CHUNK, states=states):
-            yield from batch
-            after = batch[-1].position
+        return _batches(self._ledger, states)
 
     def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
         """The `n` records written last, newest first."""
@@ -493,10 +490,20 @@ class Memory:
         return {name: attached.store for name, attached in self._stores.items()}
 
     def export_lines(self) -> Iterator[str]:
-        """The scope as JSONL: a header, then every record in every state, in the order of writing; lossless."""
-        yield json.dumps({"agentmem": "export", "schema": 1, "scope": list(self._scope)}, ensure_ascii=False)
-        for record in self.records(states=ALL_STATES):
-            yield json.dumps(record.to_json(), ensure_ascii=False)
+        """The scope as JSONL: a header, then every record in every state, in the order of writing; lossless.
+
+        One snapshot, however long the reading takes and whatever is written meanwhile.
+        """
+        with self._ledger.snapshot() as reader:
+            header = {
+                "agentmem": "export",
+                "schema": 1,
+                "scope": list(self._scope),
+                "records": sum(reader.counts().values()),
+            }
+            yield json.dumps(header, ensure_ascii=False)
+            for record in _batches(reader, ALL_STATES):
+                yield json.dumps(record.to_json(), ensure_ascii=False)
 
     def export(self, path: str | PathLike[str]) -> int:
         """Write `export_lines` to a file, whole or not at all; the number of records."""
@@ -521,6 +528,13 @@ class Memory:
         finally:
             Path(name).unlink(missing_ok=True)
         return count
+
+
+def _batches(reader: Reader, states: Sequence[State]) -> Iterator[Record]:
+    after = 0
+    while batch := reader.scan(after=after, limit=_CHUNK, states=states):
+        yield from batch
+        after = batch[-1].position
 
 
 def _threaded(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agentmem.embedding import embed_checked, unit_rows
 from agentmem.errors import InvalidInput
+from agentmem.recall.corpus import Rows
 from agentmem.recall.fuse import Asked, pool, weigh
 from agentmem.recall.signals import Dense, Lexical, Question, Signal
 from agentmem.recall.view import View
@@ -58,7 +59,8 @@ def recall(
         positions = view.corpus.positions(rows)
         order = np.lexsort((positions, -total))[: 2 * k if explain else k]
         cut = float(total[order[k - 1]]) if len(order) >= k else 0.0
-        verdicts = [_verdict(asked, int(rows[i]), rank < k, cut - float(total[i])) for rank, i in enumerate(order)]
+        winners = _reasons(asked, rows[order[:k]])
+        losers = [f"below the cut by {cut - float(total[i]):.2f}" for i in order[k:]]
         chosen = positions[order]
     found = {record.position: record for record in view.ledger.at(chosen.tolist())}
     return [
@@ -68,13 +70,11 @@ def recall(
             parts={signal.name: float(parts[j, i]) for j, (signal, _) in enumerate(asked)},
             verdict=verdict,
         )
-        for i, position, verdict in zip(order, chosen, verdicts, strict=True)
+        for i, position, verdict in zip(order, chosen, winners + losers, strict=True)
         if int(position) in found  # erased by another process between the two reads
     ]
 
 
-def _verdict(asked: Asked, row: int, won: bool, short_by: float) -> str:
-    if not won:
-        return f"below the cut by {short_by:.2f}"
-    reasons = [evidence.reason(row) for _, evidence in asked]
-    return "; ".join(reason for reason in reasons if reason)
+def _reasons(asked: Asked, rows: Rows) -> list[str]:
+    listed = zip(*(evidence.reasons(rows) for _, evidence in asked), strict=True)
+    return ["; ".join(reason for reason in reasons if reason) for reasons in listed]

@@ -61,6 +61,5 @@ class _StoreEvidence:
         known = (self._hits.get(row) for row in rows.tolist())
         return np.array([np.nan if hit is None else hit.score / self._top for hit in known], np.float32)
 
-    def reason(self, row: int) -> str:
-        hit = self._hits.get(row)
-        return "" if hit is None else hit.verdict
+    def reasons(self, rows: Rows) -> list[str]:
+        return [self._hits[row].verdict if row in self._hits else "" for row in rows.tolist()]

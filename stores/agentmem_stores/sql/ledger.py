@@ -144,7 +144,7 @@ def _reading(read: Callable[Concatenate[SqlReader, P], T]) -> Callable[Concatena
 
     @wraps(read)
     def call(self: SqlScope, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.reading() as reader:
+        with self.snapshot() as reader:
             return read(reader, *args, **kwargs)
 
     return call
@@ -162,7 +162,7 @@ class SqlScope:
         return self._scope
 
     @contextmanager
-    def reading(self) -> Iterator[SqlReader]:
+    def snapshot(self) -> Iterator[SqlReader]:
         with self._ledger.reading() as connection:
             ids = self._ledger.ids_of(connection, self._scope)
             if ids is not None:
@@ -188,7 +188,7 @@ class SqlScope:
             damaged = self._ledger.verify(connection)
         if damaged:
             return damaged
-        with self.reading() as reader:
+        with self.snapshot() as reader:
             return disagreements(reader)
 
     def transact(self, work: Callable[[Transaction], T]) -> T:

@@ -131,7 +131,7 @@ class SqlReader:
 
     def counts(self) -> dict[State, int]:
         query = select(records.c.state, func.count()).where(records.c.scope_id == self._scope_id)
-        return dict(self._connection.execute(query.group_by(records.c.state)).tuples().all())
+        return {state: n for state, n in self._connection.execute(query.group_by(records.c.state))}  # noqa: C416  # rows
 
     def embedders(self) -> list[str]:
         held = select(vectors.c.position).where(

@@ -118,7 +118,7 @@ class SqlTransaction(SqlReader):
                 .where(journal.c.scope_id == self._scope_id, journal.c.record_id.in_(chunk))
                 .group_by(journal.c.record_id)
             )
-            positions.update(self._connection.execute(known).tuples().all())
+            positions.update((id, position) for id, position in self._connection.execute(known))
         for seq, draft in enumerate(drafts, first):
             positions.setdefault(draft.record_id, seq)
         return positions

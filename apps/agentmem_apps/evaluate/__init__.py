@@ -1,0 +1,1 @@
+"""Retrieval benchmarks without a language model."""

@@ -1,0 +1,1 @@
+"""From files to records. One module a format; each only reads."""
