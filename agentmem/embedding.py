@@ -37,12 +37,19 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
+# Not strftime: a program's locale must not change what a vector is made from.
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+
 def embedding_text(record: Record) -> str:
     """What is embedded, and indexed word by word: the text with its date and speaker before it.
 
     Names and dates are what questions ask for, and the text itself seldom says them.
     """
-    day = f"({record.at.day} {record.at:%B %Y})"
+    day = f"({record.at.day} {_MONTHS[record.at.month - 1]} {record.at.year})"
     return f"{day} {record.speaker}: {record.text}" if record.speaker else f"{day} {record.text}"
 
 

@@ -152,6 +152,13 @@ class Transaction(Reader, Protocol):
         """
         ...
 
+    def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
+        """Remove these records' words for good: rows, vectors and journal bodies. `reclaim` must follow.
+
+        The journal keeps one `erase` entry a record, without a body.
+        """
+        ...
+
     def drop_vectors(self, embedder: str) -> None:
         """Forget the embedder's vectors in this scope and set its cursor to 0, so that all is embedded anew."""
         ...
@@ -179,10 +186,10 @@ class ScopedLedger(Reader, Protocol):
         """
         ...
 
-    def erase(self, ids: Sequence[str], *, actor: str, cause: str = "") -> list[Change]:
-        """Remove these records' words for good: rows, vectors and journal bodies, and the space they took on disk.
+    def reclaim(self) -> None:
+        """Give back the space that erased words took, so that no byte of them is left in any file.
 
-        The journal keeps one `erase` entry a record, without a body.
+        An erasure that was durable but not reclaimed (the process was killed) is reclaimed at the next opening.
         """
         ...
 

@@ -303,13 +303,17 @@ class Memory:
         """
         if not hard:
             return self._change(ids, verbs.forget)
-        plan = verbs.plan_erasure(self._ledger, ids)
-        going = self._ledger.get(plan.ids)
+
+        def work(writer: Writer) -> list[Record]:
+            plan = verbs.plan_erasure(writer.reader, ids)
+            going = writer.reader.get(plan.ids)
+            writer.write(plan.freed)
+            writer.erase(plan.ids)
+            return going
+
+        going = self._writing.run(work)
         if not self._writing.rehearsing:
-            self._writing.run(lambda writer: writer.write(plan.freed))
-            actor, cause = self._writing.origin
-            changes = self._ledger.erase(plan.ids, actor=actor, cause=cause)
-            self._opened.wrote(self._scope, len(changes))
+            self._ledger.reclaim()
         return going
 
     def restore(self, *ids: str) -> list[Record]:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, cast
 
 import uuid_utils
@@ -138,14 +137,19 @@ class _Value:
             raise InvalidInput(f"{cls.__name__}: {error}") from error
 
 
-@cache
-def _json_fields(cls: type[_Value]) -> list[tuple[str, Any]]:
-    """The fields that JSON shows, each with its default."""
-    return [
-        (f.name, f.default if f.default_factory is MISSING else f.default_factory())
-        for f in fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
-        if f.name not in cls._hidden
-    ]
+_FIELDS: dict[type, list[tuple[str, Any]]] = {}
+
+
+def _json_fields(cls: type) -> list[tuple[str, Any]]:
+    """The fields that JSON shows, each with its default; looked up once a class."""
+    found = _FIELDS.get(cls)
+    if found is None:
+        found = _FIELDS[cls] = [
+            (f.name, f.default if f.default_factory is MISSING else f.default_factory())
+            for f in fields(cls)
+            if f.name not in cls._hidden  # type: ignore[attr-defined]  # every caller is a _Value
+        ]
+    return found
 
 
 def _encode(value: Any) -> Json:

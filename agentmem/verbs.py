@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from agentmem.errors import Conflict, InvalidInput, RecordNotFound
-from agentmem.ledger import Draft, Reader, ScopedLedger
+from agentmem.ledger import Draft, Reader
 from agentmem.records import Record, RecordFields, Scope, Source, checked, patch_between
 
 __all__ = [
@@ -174,9 +174,9 @@ def _replacing(verb: str, old: Sequence[Record], new: Sequence[Record]) -> list[
     return made + [draft for draft in replaced if draft is not None]
 
 
-def _everything(ledger: ScopedLedger) -> Iterable[Record]:
+def _everything(reader: Reader) -> Iterable[Record]:
     after = 0
-    while batch := ledger.scan(after=after, limit=1000, states=("live", "forgotten", "replaced")):
+    while batch := reader.scan(after=after, limit=1000, states=("live", "forgotten", "replaced")):
         yield from batch
         after = batch[-1].position
 
@@ -184,11 +184,11 @@ def _everything(ledger: ScopedLedger) -> Iterable[Record]:
 class Lineage:
     """Who was made from whom, over one scope as it stands."""
 
-    def __init__(self, ledger: ScopedLedger) -> None:
+    def __init__(self, reader: Reader) -> None:
         self.records: dict[str, Record] = {}
         self.children: dict[str, list[str]] = {}
         self.originals: dict[str, list[str]] = {}  # what a merge or split put out of sight, by what replaced it
-        for record in _everything(ledger):
+        for record in _everything(reader):
             if not record.sources and not record.replaced_by:
                 continue
             self.records[record.id] = record
@@ -211,10 +211,10 @@ class Lineage:
         return queue[len(dict.fromkeys(ids)) :]
 
 
-def descendants(ledger: ScopedLedger, ids: Sequence[str]) -> list[Record]:
+def descendants(reader: Reader, ids: Sequence[str]) -> list[Record]:
     """The records made from these, directly or not."""
-    required(ledger, ids)
-    return ledger.get(Lineage(ledger).descendants(ids))
+    required(reader, ids)
+    return reader.get(Lineage(reader).descendants(ids))
 
 
 class Erasure:
@@ -230,9 +230,9 @@ class Erasure:
         self.freed = freed
 
 
-def plan_erasure(ledger: ScopedLedger, named: Sequence[str]) -> Erasure:
-    required(ledger, named)
-    lineage = Lineage(ledger)
+def plan_erasure(reader: Reader, named: Sequence[str]) -> Erasure:
+    required(reader, named)
+    lineage = Lineage(reader)
     originals: dict[str, None] = {}
     queue = list(dict.fromkeys(named))
     for id in queue:

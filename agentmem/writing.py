@@ -71,6 +71,11 @@ class Writer:
             self.step = changes[0].step
         return changes
 
+    def erase(self, ids: Sequence[str]) -> None:
+        changes = self.reader.erase(ids, actor=self._actor, cause=self._cause, step=self.step)
+        self.count += len(changes)
+        self.step = changes[0].step
+
     def put_vectors(self, embedder: str, records: Sequence[Record], rows: Sequence[Any]) -> None:
         """Keep unit vectors that came with the records, in the records' own transaction."""
         import numpy as np

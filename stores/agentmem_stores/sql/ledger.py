@@ -7,24 +7,27 @@ every database; what differs (how a transaction begins, how space is given back)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from agentmem.errors import LedgerError
 from agentmem.ledger import Durability, Transaction
-from agentmem.records import Change, Scope
+from agentmem.records import Scope
 from agentmem_stores.sql import migrations
 from agentmem_stores.sql.engine import GroupCommit, sqlite_engine, telling_faults
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader
-from agentmem_stores.sql.schema import roots, scopes
+from agentmem_stores.sql.schema import TO_RECLAIM, cursors, roots, scopes
 from agentmem_stores.sql.transaction import SqlTransaction
 from agentmem_stores.sql.verify import disagreements
+
+log = logging.getLogger("agentmem")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -64,8 +67,11 @@ class SqlLedger:
             with self.reading() as connection:
                 done = migrations.applied(connection)
                 migrations.refuse_newer(done)
+                left_behind = bool(done) and connection.scalar(select(cursors.c.seq).where(TO_RECLAIM)) is not None
             if set(done) != set(migrations.known()):
                 self.writer.run(migrations.migrate)
+            if left_behind:
+                self._finish_erasure()
         except BaseException:
             self.close()
             raise
@@ -130,8 +136,15 @@ class SqlLedger:
         if busy:
             raise LedgerError(
                 "the words are erased, but another process still reads an older snapshot that holds them",
-                way_out="Close it, then run: agentmem doctor --fix",
+                way_out="Close it: the next opening of this memory clears the last copy.",
             )
+        self.writer.run(lambda connection: connection.execute(delete(cursors).where(TO_RECLAIM)))
+
+    def _finish_erasure(self) -> None:
+        try:
+            self.reclaim()
+        except LedgerError as error:  # another process reads on: the opening after it has closed tries again
+            log.warning("%s: %s", self._url, error)
 
     def verify(self, connection: Connection) -> list[str]:
         """Sentences about what is wrong with the file; none when it is sound."""
@@ -201,10 +214,5 @@ class SqlScope:
             self._ledger.remember_ids(self._scope, ids)
         return result
 
-    def erase(self, ids: Sequence[str], *, actor: str, cause: str = "") -> list[Change]:
-        def run(connection: Connection) -> list[Change]:
-            return SqlTransaction(self._ledger, connection, self._scope).erase(ids, actor=actor, cause=cause)
-
-        changes = self._ledger.writer.run(run)
+    def reclaim(self) -> None:
         self._ledger.reclaim()
-        return changes

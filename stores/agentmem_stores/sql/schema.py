@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
 )
 
 from agentmem.records import Change, Json, Place, Record, Scope, Source, State
@@ -143,6 +144,10 @@ cursors = Table(
     Column("seq", BigInteger, nullable=False),
     PrimaryKeyConstraint("scope_id", "projection"),
 )
+
+# A row of no scope that stands from an erasure's commit until its space was given back: a kill may come between.
+RECLAIM = {"scope_id": 0, "projection": "reclaim", "seq": 1}
+TO_RECLAIM = and_(cursors.c.scope_id == 0, cursors.c.projection == "reclaim")
 
 # Work for later (extraction, summaries): leased, retried with a growing pause, and kept when it fails for good.
 jobs = Table(

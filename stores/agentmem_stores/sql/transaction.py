@@ -154,8 +154,7 @@ class SqlTransaction(SqlReader):
                     delete(table).where(table.c.scope_id == self._scope_id, table.c.position.in_(chunk))
                 )
 
-    def erase(self, ids: Sequence[str], *, actor: str, cause: str) -> list[Change]:
-        """The rows, vectors and journal bodies of these ids gone, and one `erase` entry each."""
+    def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         drafts = [Draft("erase", id, None, None, None) for id in ids]
         positions = self._positions(drafts, 0)
         for chunk in chunks(ids):
@@ -165,7 +164,9 @@ class SqlTransaction(SqlReader):
                 .values(before=None, after=None)
             )
         self._remove(list(positions.values()))
-        return self.write(drafts, actor=actor, cause=cause)
+        if self._connection.scalar(select(cursors.c.seq).where(schema.TO_RECLAIM)) is None:
+            self._connection.execute(insert(cursors).values(schema.RECLAIM))
+        return self.write(drafts, actor=actor, cause=cause, step=step)
 
     def put_vectors(self, embedder: str, given: Vectors, *, cursor: int | None = None) -> None:
         if self._ids is None:

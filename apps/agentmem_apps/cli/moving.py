@@ -1,0 +1,110 @@
+"""The commands that take files in and hand the memory out: import, export.
+
+Loaded by `agentmem --help`: agentmem.memory and the importers are imported only when they are used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentmem.errors import ImportFailed
+from agentmem_apps.cli.command import Command, dry_run_option
+from agentmem_apps.cli.invocation import Invocation, pass_invocation
+from agentmem_apps.cli.output import emit, emit_json, escaped, one_line, plural
+
+if TYPE_CHECKING:
+    from agentmem_apps.importers.run import ImportReport
+
+__all__ = ["export", "import_"]
+
+_FORMATS = ("auto", "text", "markdown", "jsonl", "locomo", "beam")
+
+
+@click.command(
+    "import",
+    cls=Command,
+    examples=("agentmem import book.md --session walden", "agentmem import memories.jsonl --check"),
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(_FORMATS),
+    default="auto",
+    show_default=True,
+    help="What the files are; auto goes by name and content.",
+)
+@click.option("--session", metavar="NAME", help="The session of what is taken in, instead of the file's own.")
+@click.option("--kind", metavar="KIND", help="The kind of what is taken in, instead of the file's own.")
+@click.option("--check", is_flag=True, help="Read and report only; the same as --dry-run.")
+@dry_run_option
+@pass_invocation
+def import_(
+    invocation: Invocation,
+    files: tuple[Path, ...],
+    format_: str,
+    session: str | None,
+    kind: str | None,
+    check: bool,
+    dry_run: bool,
+) -> None:
+    """Take in books, notes, conversations, or an export.
+
+    Each file is one step, which one undo takes back, and is taken in whole or not at all. Taking it in again adds
+    nothing. A BEAM conversation is a folder. A memory that is not there yet is made.
+    """
+    from agentmem_apps.importers.run import import_file
+
+    for file in files:
+        if not file.exists():  # before a memory is made, or the files before it are taken in
+            raise ImportFailed("there is no such file", file=str(file))
+    reports = []
+    dry_run = dry_run or check
+    with invocation.writing(dry_run, create=True) as memory:
+        for file in files:
+            with invocation.progress(file.name) as progress:
+                report = import_file(
+                    memory, file, format=format_, session=session, kind=kind, dry_run=dry_run, progress=progress
+                )
+            reports.append(report)
+            for where, why in report.skipped:
+                invocation.say(f"  skipped {one_line(where)}: {one_line(why)}")
+            if report.skips > len(report.skipped):
+                invocation.say(f"  and {report.skips - len(report.skipped):,} more skipped")
+    # Only now, because a reader of stdout that leaves early must not stop the second file from being taken in.
+    if invocation.json:
+        emit_json({"files": [report.to_json() for report in reports]})
+        return
+    for report in reports:
+        emit(f"{one_line(report.file)}: {_counted(report)}")
+
+
+def _counted(report: ImportReport) -> str:
+    return f"{report.added:,} added, {report.existing:,} there already, {report.skips:,} skipped"
+
+
+@click.command(cls=Command, examples=("agentmem export backup.jsonl", "agentmem export - | head -3"))
+@click.argument("path", metavar="PATH|-", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Overwrite a file that is there without asking.")
+@pass_invocation
+def export(invocation: Invocation, path: Path, yes: bool) -> None:
+    """Write every memory of the scope as JSONL.
+
+    Nothing is lost: agentmem import reads it back.
+    """
+    with invocation.open() as memory:
+        if str(path) == "-":
+            for line in memory.export_lines():
+                emit(escaped(line))
+            return
+        if path.exists():
+            invocation.confirm(f"{path} is there already. Overwrite it?", yes=yes)
+        count = memory.export(path)
+    if invocation.json:
+        emit_json({"path": str(path), "lines": count})
+    else:
+        emit(one_line(str(path)))
+        invocation.say(f"wrote {plural(count, 'line')}")

@@ -1,0 +1,149 @@
+"""The commands that read memories: recall and show.
+
+Loaded by `agentmem --help`: agentmem.memory is imported only when a memory is opened (see invocation.py).
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentmem_apps.cli.arguments import filter_options, found
+from agentmem_apps.cli.command import Command
+from agentmem_apps.cli.exits import ExitCode
+from agentmem_apps.cli.invocation import Invocation, pass_invocation
+from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, local_time, plural, short_id
+from agentmem_apps.cli.wording import details, record_row
+
+if TYPE_CHECKING:
+    from agentmem.memory import Memory
+    from agentmem.records import Hit, Record
+
+__all__ = ["recall", "show"]
+
+_STATES = ("live", "forgotten", "replaced")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        'agentmem recall "when is the launch?"',
+        'agentmem recall "launch" --speaker Ana --since 2024-05-01 -k 3 --explain',
+    ),
+)
+@click.argument("cue")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="At most so many.")
+@filter_options
+@click.option("--ids", is_flag=True, help="Print the ids alone, one a line.")
+@click.option("--explain", is_flag=True, help="Show those that fell too, and every verdict.")
+@click.option("--fail-empty", is_flag=True, help="Exit with 5 when nothing is found.")
+@pass_invocation
+def recall(
+    invocation: Invocation,
+    cue: str,
+    k: int,
+    since: datetime | None,
+    until: datetime | None,
+    kinds: tuple[str, ...],
+    speaker: str | None,
+    place: str | None,
+    tags: tuple[str, ...],
+    ids: bool,
+    explain: bool,
+    fail_empty: bool,
+) -> None:
+    """Find what fits a cue, best first, with the reasons.
+
+    Each hit shows its score and the parts that the score is the sum of.
+    """
+    with invocation.open() as memory:
+        _catch_up(invocation, memory)
+        began = time.perf_counter()
+        hits = memory.recall(
+            cue,
+            k,
+            since=since,
+            until=until,
+            kinds=kinds or None,
+            speaker=speaker,
+            place=place,
+            tags=tags or None,
+            explain=explain,
+        )
+        spent = time.perf_counter() - began
+    _print_hits(invocation, hits, k, ids=ids, explain=explain)
+    invocation.say(f"{plural(min(k, len(hits)), 'hit')} in {spent * 1000:.1f} ms")
+    if fail_empty and not hits:
+        raise click.exceptions.Exit(ExitCode.NOTHING_FOUND)
+
+
+def _catch_up(invocation: Invocation, memory: Memory) -> None:
+    """Embed what is waiting, visibly: after a large import that takes longer than the recall itself."""
+    with invocation.progress("embedding") as progress:
+        embedded = memory.flush(progress)
+    if embedded:
+        invocation.say(f"embedded {plural(embedded, 'text')} with {memory.embedder.id}")
+
+
+def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, explain: bool) -> None:
+    """The first `k` won; the others, there with --explain, have no rank."""
+    if invocation.json:
+        emit_json({"hits": [hit.to_json() for hit in hits]})
+    elif ids:
+        for hit in hits[:k]:
+            emit(clean(hit.record.id))
+    else:
+        rows, notes = [], []
+        for rank, hit in enumerate(hits, start=1):
+            record = hit.record
+            text = ("* " if record.pinned else "") + record.text
+            rows.append(
+                [
+                    str(rank) if rank <= k else "-",
+                    f"{hit.score:.2f}",
+                    short_id(record.id),
+                    local_time(record.at),
+                    record.speaker or "",
+                    text,
+                ]
+            )
+            parts = sorted(hit.parts.items(), key=lambda part: -abs(part[1]))
+            reasons = ", ".join(f"{name} {value:+.1f}" for name, value in parts)
+            notes.append(f"{reasons}: {hit.verdict}" if explain and hit.verdict else reasons)
+        emit_table(("#", "score", "id", "when", "speaker", "text"), rows, notes=notes)
+
+
+@click.command(
+    cls=Command,
+    examples=("agentmem show -n 5", "agentmem show 8c02f1aa"),
+)
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many of the newest.")
+@click.option(
+    "--state",
+    type=click.Choice([*_STATES, "all"]),
+    default="live",
+    show_default=True,
+    help="Which to list: those in use, in the trash, or replaced by a merge or split.",
+)
+@pass_invocation
+def show(invocation: Invocation, ids: tuple[str, ...], count: int, state: str) -> None:
+    """Show memories whole, or list the newest ones."""
+    with invocation.open() as memory:
+        states: Any = _STATES if state == "all" else (state,)
+        records = found(memory, ids) if ids else memory.newest(count, states=states)
+    if invocation.json:
+        emit_json({"records": [record.to_json() for record in records]})
+    elif ids:
+        emit("\n\n".join(details(record) for record in records))
+    elif records:
+        _list(records)
+    else:
+        invocation.say("nothing here yet; agentmem add TEXT remembers something")
+
+
+def _list(records: list[Record]) -> None:
+    emit_table(("id", "when", "kind", "speaker", "text"), [record_row(record) for record in records])
