@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agentmem.embedding import Embedder, unit_rows
@@ -30,6 +30,10 @@ class Intake:
     @classmethod
     def of(cls, items: Iterable[Item], scope: Scope, embedder: Embedder) -> Intake:
         """Reads all items. InvalidInput names the first bad one by its number, counted from 1."""
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+            raise InvalidInput(
+                f"the items must be a list, not one {type(items).__name__}", way_out="For a single one, use add."
+            )
         taken = cls()
         given: dict[str, Sequence[float]] = {}
         for number, item in enumerate(items, 1):
@@ -54,7 +58,7 @@ class Intake:
 
 def _read(item: Item, scope: Scope) -> tuple[Record, bool, Sequence[float] | None]:
     if isinstance(item, Record):
-        return replace(item, scope=scope, position=0), False, None
+        return item.admitted(scope), False, None
     if isinstance(item, str):
         return Record.create(item, scope=scope), True, None
     if not isinstance(item, Mapping):
@@ -78,12 +82,14 @@ def unit_vectors(given: Mapping[str, Sequence[float]], embedder: Embedder) -> di
     import numpy as np
 
     try:
-        matrix = np.array([np.asarray(vector, np.float32) for vector in given.values()])
-    except (TypeError, ValueError) as error:
+        matrix = np.array([np.asarray(vector, np.float64) for vector in given.values()])
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(f"a vector is not a row of numbers: {error}") from error
     if matrix.shape != (len(given), embedder.dimension) or not np.isfinite(matrix).all():
         raise InvalidInput(
             f"a vector must be {embedder.dimension} finite numbers, as {embedder.id} makes them",
             way_out="Open the memory with the embedder that made the vectors.",
         )
-    return dict(zip(given, unit_rows(matrix), strict=True))
+    peaks = np.abs(matrix).max(axis=1, keepdims=True)  # first to a size whose squares neither overflow nor vanish
+    scaled = (matrix / np.where(peaks > 0, peaks, 1)).astype(np.float32)
+    return dict(zip(given, unit_rows(scaled), strict=True))

@@ -48,6 +48,7 @@ from agentmem.records import (
     State,
     plain_text,
 )
+from agentmem.registry import STORES, load
 from agentmem.store import Store
 from agentmem.writing import Writer, Writing, placed
 
@@ -480,8 +481,13 @@ class Memory:
         self._opened.forget_view(self._scope)
         return self.flush(progress)
 
-    def attach(self, name: str, store: Store, *, weight: float = 1.0) -> None:
-        """Let a store follow this scope's journal and speak in this handle's recalls."""
+    def attach(self, name: str, store: Store | None = None, *, weight: float = 1.0) -> None:
+        """Let a store follow this scope's journal and speak in this handle's recalls.
+
+        None stands for the store installed under `name`.
+        """
+        if store is None:
+            store = cast(Store, load(STORES, name)())
         if name in self._stores or name in {signal.name for signal in DEFAULT_SIGNALS} | {"vectors"}:
             raise InvalidInput(f"the name {name!r} is taken")
         attached = Attached(name, store, self._ledger, weight)

@@ -8,10 +8,14 @@ knows text, time and JSON. It refuses to know where records are kept or how they
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import partial
+from numbers import Real
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, cast
 
 import uuid_utils
@@ -103,6 +107,47 @@ def _plain_json(value: object, name: str) -> Json:
     return cast(Json, json.loads(text))
 
 
+def whole_number(value: object, name: str, least: int = 0) -> int:
+    """`value` if it is a whole number from `least` up to what every database's big integer holds."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+        raise InvalidInput(f"{name} must be a whole number of {least} or more, not {value!r:.40}")
+    return value
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of 309 digits or more
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidInput(f"{name} must be a finite number, not {value!r:.40}")
+    return number
+
+
+def _many(value: Any, name: str) -> Iterable[Any]:
+    """`value` if it is a list of some kind: a text is one, of letters, and never meant."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidInput(f"{name} must be a list, not {type(value).__name__}")
+    return value
+
+
+def _numbers(name: str) -> Callable[[Any], tuple[float, ...]]:
+    return lambda value: tuple(_number(x, name) for x in _many(value, name))
+
+
+def _words(value: str | Iterable[str], name: str) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else _many(value, name)
+    return tuple(plain_text(item, name) for item in listed)
+
+
+def _text_of(name: str) -> Callable[[Any], str]:
+    return lambda value: plain_text(value, name)
+
+
+# What a check may meet in a value that is nothing it expected.
+_ODD = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+
+
 class _Value:
     """JSON for frozen dataclasses: fields at their default are left out, unknown keys travel in `extra`."""
 
@@ -120,21 +165,38 @@ class _Value:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The value, or InvalidInput for anything else than it could have written. `null` says the same as absent."""
         if not isinstance(data, Mapping):
             raise InvalidInput(f"{cls.__name__} must be a JSON object, not {type(data).__name__}")
-        known = {name for name, _ in _json_fields(cls)}
         values: dict[str, Any] = {}
-        for name in known & data.keys():
-            decode = cls._decode.get(name)
+        shown = _json_fields(cls)
+        for name, default in shown:
+            if name not in data or (data[name] is None and default is not MISSING):
+                continue
             try:
-                values[name] = decode(data[name]) if decode and data[name] is not None else data[name]
-            except (TypeError, KeyError, AttributeError, ValueError) as error:
+                values[name] = cls._decode[name](data[name])
+            except InvalidInput as error:
+                raise InvalidInput(f"{cls.__name__}.{name}: {error}", way_out=error.way_out) from error
+            except _ODD as error:
                 raise InvalidInput(f"{cls.__name__}.{name}: {error}") from error
-        extra = {key: value for key, value in data.items() if key not in known}
+        known = {name for name, _ in shown}
+        extra = cls._kept({key: value for key, value in data.items() if key not in known})
         try:
             return cls(**{**values, "extra": extra})
         except TypeError as error:
             raise InvalidInput(f"{cls.__name__}: {error}") from error
+
+    @classmethod
+    def _kept(cls, extra: object) -> Mapping[str, Json]:
+        """`extra` checked: plain JSON, under names that are no fields of this class."""
+        if not isinstance(extra, Mapping):
+            raise InvalidInput(f"{cls.__name__}.extra must be a mapping, not {type(extra).__name__}")
+        if not extra:
+            return {}
+        for name, _ in _json_fields(cls):
+            if name in extra:
+                raise InvalidInput(f"{cls.__name__}.extra holds {name!r}, which is a field")
+        return cast("dict[str, Json]", _plain_json(dict(extra), f"{cls.__name__}.extra"))
 
 
 _FIELDS: dict[type, list[tuple[str, Any]]] = {}
@@ -176,7 +238,7 @@ class Scope(tuple[str, ...]):
 
     def __new__(cls, parts: str | Iterable[str]) -> Self:
         """`Scope("user:ana/agent:guide")` or `Scope(("user:ana", "agent:guide"))`."""
-        listed = parts.split("/") if isinstance(parts, str) else list(parts)
+        listed = parts.split("/") if isinstance(parts, str) else list(_many(parts, "a scope"))
         for part in listed:
             if not isinstance(part, str) or not _SCOPE_PART.fullmatch(part) or part != part.strip():
                 raise InvalidInput(
@@ -217,7 +279,7 @@ class Place(_Value):
     coordinates: tuple[float, ...] | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"coordinates": lambda v: tuple(float(x) for x in v)}
+    _decode: ClassVar[_Decoders] = {"id": _text_of("place"), "coordinates": _numbers("place.coordinates")}
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -229,12 +291,18 @@ class Place(_Value):
         place = cls(value) if isinstance(value, str) else value
         if not isinstance(place, Place):
             raise InvalidInput(f"place must be a name or a Place, not {type(value).__name__}")
-        plain_text(place.id, "place")
-        if not place.id.strip() and not place.coordinates:
+        name = plain_text(place.id, "place")
+        coordinates = None if place.coordinates is None else _numbers("place.coordinates")(place.coordinates)
+        if not name.strip() and not coordinates:
             raise InvalidInput("a place needs a name or coordinates")
-        if place.coordinates is not None:
-            _plain_json(list(place.coordinates), "place.coordinates")
-        return place
+        return cls(name, coordinates, cls._kept(place.extra))
+
+
+def _span(value: Any) -> tuple[int, int]:
+    start, end = (whole_number(x, "a span's end") for x in _many(value, "a span"))
+    if start > end:
+        raise InvalidInput(f"a source's span must be 0 <= start <= end, not {start}, {end}")
+    return start, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +317,7 @@ class Source(_Value):
     span: tuple[int, int] | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"span": lambda v: (int(v[0]), int(v[1]))}
+    _decode: ClassVar[_Decoders] = {"record": _text_of("source"), "file": _text_of("source"), "span": _span}
 
     @classmethod
     def of(cls, value: Source | str) -> Source:
@@ -259,10 +327,10 @@ class Source(_Value):
             raise InvalidInput(f"a source must be a record's id or a Source, not {type(value).__name__}")
         if (source.record is None) == (source.file is None):
             raise InvalidInput("a source names either a record or a file")
-        plain_text(source.record or source.file, "source")
-        if source.span is not None and not 0 <= source.span[0] <= source.span[1]:
-            raise InvalidInput(f"a source's span must be 0 <= start <= end, not {source.span}")
-        return source
+        if not plain_text(source.file if source.record is None else source.record, "source"):
+            raise InvalidInput("a source's name is empty")
+        span = None if source.span is None else _span(source.span)
+        return cls(source.record, source.file, span, cls._kept(source.extra))
 
 
 class RecordFields(TypedDict, total=False):
@@ -285,7 +353,7 @@ class RecordFields(TypedDict, total=False):
 def _tags(value: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise InvalidInput("tags must be a list of words, not one text", way_out=f"Write tags=[{value!r}].")
-    found = {plain_text(tag, "tag").strip() for tag in value}
+    found = {plain_text(tag, "tag").strip() for tag in _many(value, "tags")}
     if "" in found:
         raise InvalidInput("a tag cannot be empty")
     return tuple(sorted(found))
@@ -314,8 +382,8 @@ def _kind(value: str) -> str:
 
 
 def _strength(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InvalidInput(f"strength must be a number of 0 or more, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise InvalidInput(f"strength must be a number of 0 or more, not {value!r:.40}")
     return float(value)
 
 
@@ -342,22 +410,24 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "place": lambda value: None if value is None else Place.of(value),
     "tags": _tags,
     "meta": _meta,
-    "sources": lambda value: tuple(Source.of(source) for source in value),
+    "sources": lambda value: tuple(Source.of(source) for source in _many(value, "sources")),
     "strength": _strength,
     "pinned": _bool,
 }
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+def checked(given: Mapping[str, Any], checks: Mapping[str, Callable[[Any], Any]] = _CHECKS) -> dict[str, Any]:
     """The fields as a record holds them. Raises InvalidInput for a bad value or a name that is no field."""
     out: dict[str, Any] = {}
     for name, value in given.items():
-        check = _CHECKS.get(name)
+        check = checks.get(name)
         if check is None:
-            raise InvalidInput(f"a memory has no field {name!r}", way_out=f"Fields: {', '.join(_CHECKS)}.")
+            raise InvalidInput(f"a memory has no field {name!r}", way_out=f"Fields: {', '.join(checks)}.")
         try:
             out[name] = check(value)
-        except TypeError as error:  # e.g. tags=5
+        except InvalidInput:
+            raise
+        except _ODD as error:
             raise InvalidInput(f"{name}: {error}") from error
     return out
 
@@ -376,21 +446,26 @@ def _state(value: State) -> State:
 
 
 def _revision(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInput(f"revision must be a whole number of 1 or more, not {value!r}")
+    if whole_number(value, "revision", 1) >= 2**31:  # the column has 32 bits
+        raise InvalidInput(f"revision {value} is out of range")
     return value
 
 
-_DECODE: Mapping[str, Callable[[Any], Any]] = {
+# All that a record holds beside its scope, as Python values; and the same as JSON has it.
+_ALL_CHECKS: Mapping[str, Callable[[Any], Any]] = {
     **_CHECKS,
     "id": _id,
-    "scope": Scope.from_json,
     "stored_at": lambda value: moment(value, name="stored_at"),
-    "place": Place.from_json,
-    "sources": lambda value: tuple(Source.of(Source.from_json(source)) for source in value),
     "state": _state,
     "revision": _revision,
-    "replaced_by": lambda value: tuple(_id(item) for item in value),
+    "replaced_by": lambda value: tuple(_id(item) for item in _many(value, "replaced_by")),
+    "extra": lambda value: Record._kept(value),
+}
+_DECODE: Mapping[str, Callable[[Any], Any]] = {
+    **_ALL_CHECKS,
+    "scope": Scope.from_json,
+    "place": lambda value: Place.of(Place.from_json(value)),
+    "sources": lambda value: tuple(Source.of(Source.from_json(source)) for source in _many(value, "sources")),
 }
 
 
@@ -445,6 +520,11 @@ class Record(_Value):
         values.setdefault("at", stored)
         return cls(id=new_id() if id is None else _id(id), scope=scope, stored_at=stored, **values)
 
+    def admitted(self, scope: Scope) -> Record:
+        """This record as a newcomer in `scope`, every field checked: a constructor takes anything."""
+        values = checked({name: getattr(self, name) for name in _ALL_CHECKS}, _ALL_CHECKS)
+        return Record(scope=scope, **values)
+
     def patched(self, patch: Mapping[str, Json]) -> Record:
         """This record with some fields set from their JSON, as a change's `before` and `after` hold them."""
         values: dict[str, Any] = {
@@ -465,6 +545,12 @@ def patch_between(old: Record, new: Record) -> tuple[dict[str, Json], dict[str, 
         if was != becomes:
             before[f.name], after[f.name] = _encode(was), _encode(becomes)
     return before, after
+
+
+def _body(value: Any) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"a journal entry's body must be a JSON object, not {type(value).__name__}")
+    return cast("dict[str, Json]", _plain_json(dict(value), "a journal entry's body"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,21 +575,17 @@ class Change(_Value):
     undoes: int | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"at": moment}
+    _decode: ClassVar[_Decoders] = {
+        **{name: partial(whole_number, name=name) for name in ("seq", "step", "undoes")},
+        **{name: _text_of(name) for name in ("actor", "verb", "record_id", "cause")},
+        **dict.fromkeys(("before", "after"), _body),
+        "at": moment,
+    }
 
     @property
     def erased(self) -> bool:
         """True once the words were erased for good: the entry stays, its bodies are gone."""
         return self.before is None and self.after is None
-
-
-def _vector(value: Iterable[float]) -> tuple[float, ...]:
-    return tuple(float(x) for x in value)
-
-
-def _words(value: str | Iterable[str], name: str) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else list(value)
-    return tuple(plain_text(item, name) for item in listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,23 +606,19 @@ class Cue(_Value):
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     _decode: ClassVar[_Decoders] = {
-        "vector": _vector,
-        "since": lambda v: moment(v, name="since"),
-        "until": lambda v: moment(v, name="until"),
-        "kinds": lambda v: _words(v, "kinds"),
-        "tags": lambda v: _words(v, "tags"),
+        **{name: _text_of(name) for name in ("text", "speaker", "place")},
+        **{name: partial(moment, name=name) for name in ("since", "until")},
+        **{name: partial(_words, name=name) for name in ("kinds", "tags")},
+        "vector": _numbers("vector"),
     }
 
     def narrowed(self, **filters: Any) -> Cue:
-        """This cue with the filters that are not None set, each checked."""
-        given = {name: value for name, value in filters.items() if value is not None}
-        if isinstance(given.get("place"), Place):
+        """This cue with the filters that are not None set; those and its own are checked, its vector is not."""
+        own = {name: getattr(self, name) for name in self._decode if name != "vector"}
+        given = own | {name: value for name, value in filters.items() if value is not None}
+        if isinstance(given["place"], Place):
             given["place"] = given["place"].id
-        values: dict[str, Any] = {
-            name: self._decode[name](value) if name in self._decode else plain_text(value, name)
-            for name, value in given.items()
-        }
-        return replace(self, **values)
+        return replace(self, **checked({n: v for n, v in given.items() if v is not None}, self._decode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,7 +634,12 @@ class Hit(_Value):
     verdict: str = ""
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"record": Record.from_json}
+    _decode: ClassVar[_Decoders] = {
+        "record": Record.from_json,
+        "score": lambda v: _number(v, "score"),
+        "parts": lambda v: {plain_text(name, "parts"): _number(part, name) for name, part in v.items()},
+        "verdict": _text_of("verdict"),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,4 +656,9 @@ class Context(_Value):
     left_out: tuple[str, ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"hits": lambda v: tuple(Hit.from_json(hit) for hit in v), "left_out": tuple}
+    _decode: ClassVar[_Decoders] = {
+        **{name: partial(whole_number, name=name) for name in ("tokens", "budget")},
+        "text": _text_of("text"),
+        "hits": lambda v: tuple(Hit.from_json(hit) for hit in _many(v, "hits")),
+        "left_out": lambda v: tuple(plain_text(item, "left_out") for item in _many(v, "left_out")),
+    }

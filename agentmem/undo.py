@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from agentmem.errors import Conflict, InvalidInput, UndoBlocked
 from agentmem.ledger import Draft, Reader
-from agentmem.records import Change, Record, patch_between
+from agentmem.records import Change, Record, patch_between, whole_number
 
 __all__ = ["next_redo", "next_undo", "resolve", "take_back"]
+
+_ERASED = "was erased for good"
 
 
 def _steps(reader: Reader) -> Iterator[Change]:
@@ -56,18 +58,19 @@ def resolve(reader: Reader, step: int) -> tuple[str, int]:
 
     Undoing an undo is a redo of it; undoing a redo undoes the original step again. Conflict when it is already undone.
     """
-    verb = "undo"
+    whole_number(step, "step", 1)
+    target = step
     for change, stands in _standing(reader):
-        if change.step == step:
+        if change.step == target:
             if not stands:
                 raise Conflict(f"step {step} is already taken back", way_out="`agentmem log` shows what stands.")
-            if change.verb == "redo":
-                assert change.undoes is not None
-                undone = reader.changes(step=change.undoes, limit=1)[0]
-                assert undone.undoes is not None
-                return "undo", undone.undoes
-            return ("redo" if change.verb == "undo" else verb), step
-        if change.step < step:
+            if change.verb != "redo":
+                return ("redo" if change.verb == "undo" else "undo"), target
+            assert change.undoes is not None
+            undone = reader.changes(step=change.undoes, limit=1)[0]
+            assert undone.undoes is not None
+            target = undone.undoes  # which is older, and may have been taken back again since
+        elif change.step < target:
             break
     raise InvalidInput(f"there is no step {step} in this scope", way_out="`agentmem log` lists the steps.")
 
@@ -90,7 +93,7 @@ def take_back(reader: Reader, step: int, verb: str, force: Collection[str] = ())
         standing = current.get(id)
         if change.erased:
             if id not in force:
-                blocked[id] = "was erased for good"
+                blocked[id] = _ERASED
             continue
         if not _untouched(change, standing) and id not in force:
             blocked[id] = _what_happened(reader, change)
@@ -108,7 +111,9 @@ def take_back(reader: Reader, step: int, verb: str, force: Collection[str] = ())
         raise UndoBlocked(
             f"step {step} cannot be taken back: {id} {reason}{others}",
             blocked=list(blocked),
-            way_out="Undo the later step first, or force these records by their ids.",
+            way_out="Earlier steps can still be undone by their numbers: `agentmem log`."
+            if _ERASED in blocked.values()
+            else "Undo the later step first, or force these records by their ids.",
         )
     return drafts
 
@@ -136,8 +141,11 @@ def _reverse(change: Change, standing: Record | None, verb: str) -> Draft | None
         return Draft(verb, id, None, back.to_json(), back)
     if standing is None:  # forced, but there is nothing left to set back
         return None
-    before = {name: value for name, value in change.before.items() if name not in ("revision", "id", "scope")}
-    back = standing.patched(before)
+    if change.after is None:  # forced over another record that bears the id by now
+        gone = Record.from_json(change.before)
+        back = replace(gone, revision=standing.revision, position=standing.position, extra=standing.extra)
+    else:
+        back = standing.patched({name: value for name, value in change.before.items() if name != "revision"})
     if back == standing:
         return None
     back = replace(back, revision=standing.revision + 1)

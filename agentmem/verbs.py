@@ -6,13 +6,23 @@ has a file of its own (`undo.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agentmem.errors import Conflict, InvalidInput, RecordNotFound
 from agentmem.ledger import Draft, Reader
-from agentmem.records import Record, RecordFields, Scope, Source, checked, patch_between
+from agentmem.records import (
+    Record,
+    RecordFields,
+    Scope,
+    Source,
+    State,
+    checked,
+    patch_between,
+    plain_text,
+    whole_number,
+)
 
 __all__ = [
     "Erasure",
@@ -33,17 +43,24 @@ __all__ = [
 
 def required(reader: Reader, ids: Sequence[str]) -> list[Record]:
     """The records with these ids, each once, or RecordNotFound that names the first one missing."""
-    if not ids:
-        raise InvalidInput("no id was given")
-    wanted = list(dict.fromkeys(ids))
+    wanted = _named(ids)
     found = reader.get(wanted)
     if len(found) < len(wanted):
-        here = {record.id for record in found}
-        missing = next(id for id in wanted if id not in here)
-        raise RecordNotFound(
-            f"no memory {missing!r} in this scope", way_out="`agentmem show` lists them; check the scope."
-        )
+        raise _missing(wanted, {record.id for record in found})
     return found
+
+
+def _named(ids: Sequence[str]) -> list[str]:
+    if not ids:
+        raise InvalidInput("no id was given")
+    return list(dict.fromkeys(plain_text(id, "id") for id in ids))
+
+
+def _missing(wanted: Sequence[str], here: Collection[str]) -> RecordNotFound:
+    missing = next(id for id in wanted if id not in here)
+    return RecordNotFound(
+        f"no memory {missing!r} in this scope", way_out="`agentmem show` lists them; check the scope."
+    )
 
 
 def add(record: Record, *, fresh: bool) -> Draft:
@@ -63,7 +80,7 @@ def alter(verb: str, record: Record, **values: Any) -> Draft | None:
 def edit(record: Record, revision: int | None, fields: RecordFields) -> Draft | None:
     """Conflict when `revision` is given and is not the current one."""
     values = checked({**fields})
-    if revision is not None and revision != record.revision:
+    if revision is not None and whole_number(revision, "revision", 1) != record.revision:
         yours = replace(record, **values, revision=revision + 1)
         raise Conflict(
             f"{record.id} is at revision {record.revision}, not {revision}",
@@ -95,7 +112,8 @@ def restore(record: Record) -> Draft | None:
             f"{record.id} was replaced by {', '.join(record.replaced_by)}",
             way_out="Undo that merge or split instead: `agentmem log` shows its step.",
         )
-    return alter("restore", record, state="live")
+    # One that was forgotten when it was already out of sight goes back there: what replaced it stands.
+    return alter("restore", record, state="replaced" if record.replaced_by else "live")
 
 
 def _same(records: Sequence[Record], read: Callable[[Record], Any]) -> Any:
@@ -139,8 +157,10 @@ def merge(records: Sequence[Record], text: str | None, scope: Scope) -> tuple[Re
 
 def split(record: Record, parts: Sequence[str], scope: Scope) -> tuple[list[Record], list[Draft]]:
     """Several records in place of one. Parts found in the text, in order, get their span; others the whole text's."""
-    if isinstance(parts, str) or len(parts) < 2:
+    if isinstance(parts, str) or not isinstance(parts, Sequence) or len(parts) < 2:
         raise InvalidInput("a split needs a list of two parts or more")
+    for part in parts:
+        plain_text(part, "a part")
     _all_live([record])
     made, start = [], 0
     for part in parts:
@@ -181,21 +201,31 @@ def _everything(reader: Reader) -> Iterable[Record]:
         after = batch[-1].position
 
 
-class Lineage:
-    """Who was made from whom, over one scope as it stands."""
+def _undone(reader: Reader) -> dict[str, Record]:
+    """Records that only the journal still holds, because an undo took them away, as they last were."""
+    after, bodies = 0, {}
+    while changes := reader.changes(after=after, limit=1000):
+        after = changes[-1].seq
+        bodies.update({change.record_id: change.before for change in changes if change.after is None and change.before})
+    for record in reader.get(list(bodies)):
+        del bodies[record.id]
+    return {id: Record.from_json(body) for id, body in bodies.items()}
 
-    def __init__(self, reader: Reader) -> None:
-        self.records: dict[str, Record] = {}
+
+class Lineage:
+    """Who was made from whom, over one scope as it stands; with `undone`, over what its journal remembers as well."""
+
+    def __init__(self, reader: Reader, *, undone: bool = False) -> None:
+        self.records = {r.id: r for r in _everything(reader) if r.sources or r.replaced_by}
+        self.undone = _undone(reader) if undone else {}
         self.children: dict[str, list[str]] = {}
         self.originals: dict[str, list[str]] = {}  # what a merge or split put out of sight, by what replaced it
-        for record in _everything(reader):
-            if not record.sources and not record.replaced_by:
-                continue
-            self.records[record.id] = record
+        for record in (*self.records.values(), *self.undone.values()):
             for source in record.sources:
                 if source.record is not None:
                     self.children.setdefault(source.record, []).append(record.id)
-            for id in record.replaced_by:
+            for id in record.replaced_by:  # whatever sources somebody gave it since
+                self.children.setdefault(record.id, []).append(id)
                 self.originals.setdefault(id, []).append(record.id)
 
     def descendants(self, ids: Iterable[str], *, never: Iterable[str] = ()) -> list[str]:
@@ -221,7 +251,8 @@ class Erasure:
     """What erasing some records for good takes with it.
 
     `ids`: the named ones; the hidden originals of a merge or split among them, which hold the same words; and all that
-    was made from either, except the other parts of a split. `freed`: drafts for originals that stay and were hidden
+    was made from either, except the other parts of a split. What an undo took away counts: the journal still holds its
+    words, and it may be named too. `freed`: drafts for originals that stay and were hidden
     only by something that goes: they come back live, so that nothing vanishes unnamed.
     """
 
@@ -231,23 +262,28 @@ class Erasure:
 
 
 def plan_erasure(reader: Reader, named: Sequence[str]) -> Erasure:
-    required(reader, named)
-    lineage = Lineage(reader)
+    wanted = _named(named)
+    lineage = Lineage(reader, undone=True)
+    here = {record.id for record in reader.get(wanted)} | lineage.undone.keys()
+    if not here.issuperset(wanted):
+        raise _missing(wanted, here)
     originals: dict[str, None] = {}
-    queue = list(dict.fromkeys(named))
+    queue = list(wanted)
     for id in queue:
         for original in lineage.originals.get(id, ()):
             if original not in originals:
                 originals[original] = None
                 queue.append(original)
-    siblings = {id for original in originals for id in lineage.records[original].replaced_by} - set(queue)
+    held = lineage.records | lineage.undone
+    siblings = {id for original in originals for id in held[original].replaced_by} - set(queue)
     ids = queue + lineage.descendants(queue, never=siblings)
     going = set(ids)
     freed = []
     for record in lineage.records.values():
-        if record.state == "replaced" and record.id not in going and going & set(record.replaced_by):
+        if record.id not in going and going & set(record.replaced_by):
             left = tuple(id for id in record.replaced_by if id not in going)
-            draft = alter("restore", record, state="replaced" if left else "live", replaced_by=left)
+            state: State = "live" if record.state == "replaced" and not left else record.state
+            draft = alter("restore", record, state=state, replaced_by=left)
             if draft is not None:
                 freed.append(draft)
     return Erasure(ids, freed)

@@ -59,7 +59,8 @@ class Writer:
         return self._write([draft for draft in drafts if draft is not None], self.step, None)
 
     def take_back(self, drafts: Sequence[Draft], step: int) -> list[Change]:
-        """Journal the drafts as a step of their own that undoes `step`."""
+        """Journal the drafts as a step of their own that undoes `step`. What is written after begins another."""
+        self.step = None  # the step it was in may be the very one that is taken back
         return self._write(drafts, None, step)
 
     def _write(self, drafts: Sequence[Draft], step: int | None, undoes: int | None) -> list[Change]:

@@ -271,7 +271,7 @@ def _versions(journal: Sequence[Change]) -> tuple[dict[str, dict[int, dict[str, 
         if id in erased or change.after is None:
             bodies.pop(id, None)
             continue
-        body = dict(change.after) if change.before is None else {**bodies.get(id, {}), **change.after}
+        body: dict[str, Any] = dict(change.after) if change.before is None else {**bodies.get(id, {}), **change.after}
         bodies[id] = body
         told.setdefault(id, {})[int(body.get("revision", 1))] = body
     return told, erased

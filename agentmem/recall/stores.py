@@ -36,7 +36,10 @@ class Attached:
     def ask(self, question: Question) -> Evidence | None:
         self.follow()
         hits = self.store.recall(question.cue, _DEPTH)
-        return _StoreEvidence(hits, question) if hits else None
+        # What a store says is looked up again: it may name records that are gone, or never were in this scope.
+        positions = {record.id: record.position for record in self._ledger.get([hit.record.id for hit in hits])}
+        known = {positions[hit.record.id]: hit for hit in reversed(hits) if hit.record.id in positions}
+        return _StoreEvidence(known, question) if known else None
 
 
 class _StoreEvidence:
@@ -45,13 +48,13 @@ class _StoreEvidence:
     mean = 0.0
     deviation = 1.0
 
-    def __init__(self, hits: list[Hit], question: Question) -> None:
+    def __init__(self, hits: dict[int, Hit], question: Question) -> None:
         allowed = set(question.allowed.tolist())
-        self._hits: dict[int, Hit] = {}
-        for hit in hits:
-            for row in question.corpus.rows_of([hit.record.position]).tolist():
+        self._hits: dict[int, Hit] = {}  # by row, best first
+        for position, hit in reversed(hits.items()):
+            for row in question.corpus.rows_of([position]).tolist():
                 if row in allowed:
-                    self._hits.setdefault(row, hit)
+                    self._hits[row] = hit
         self._top = max((abs(hit.score) for hit in self._hits.values()), default=1.0) or 1.0
 
     def best(self, depth: int) -> Rows:

@@ -19,13 +19,13 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from agentmem.errors import LedgerError
 from agentmem.ledger import Durability, Transaction
 from agentmem.records import Scope
+from agentmem.verify import disagreements
 from agentmem_stores.sql import migrations
 from agentmem_stores.sql.engine import GroupCommit, sqlite_engine, telling_faults
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader
 from agentmem_stores.sql.schema import TO_RECLAIM, cursors, roots, scopes
 from agentmem_stores.sql.transaction import SqlTransaction
-from agentmem_stores.sql.verify import disagreements
 
 log = logging.getLogger("agentmem")
 

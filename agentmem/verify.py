@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentmem.ledger import Reader
 from agentmem.records import Record
-from agentmem_stores.sql.reader import SqlReader
 
 _BATCH = 5_000
 
 
-def disagreements(reader: SqlReader) -> list[str]:
+def disagreements(reader: Reader) -> list[str]:
     """Replay the journal from its first entry and hold every record against the result; sentences, [] when equal."""
     told: dict[str, dict[str, Any]] = {}
     erased: set[str] = set()

@@ -1,0 +1,170 @@
+"""Jobs: work for later, done at least once, by whichever process takes it; never lost and never silent.
+
+A job is `waiting` until a worker takes it on a lease. A worker that dies lets its lease run out, and the job is taken
+again. One that fails waits twice as long each time, and after the last attempt is `dead`: it stays, with its error, to
+be seen and retried by hand. Taking is one UPDATE inside a write transaction, so two workers never hold the same job.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
+
+from agentmem.errors import InvalidInput
+from agentmem.records import Json, Scope, new_id, now
+from agentmem_stores.sql.schema import dump, from_micros, jobs, to_micros
+
+if TYPE_CHECKING:
+    from agentmem_stores.sql.ledger import SqlLedger
+
+__all__ = ["Job", "JobState", "Jobs"]
+
+JobState = Literal["waiting", "taken", "done", "dead"]
+FIRST_PAUSE = timedelta(seconds=2)  # before the second attempt; doubled before each further one
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`due` is when it may be taken: after a pause when waiting, when the lease ends when taken."""
+
+    id: str
+    kind: str
+    payload: Mapping[str, Json]
+    state: JobState
+    attempts: int
+    due: datetime
+    worker: str | None
+    error: str | None
+
+
+class Jobs:
+    """The jobs of one scope."""
+
+    def __init__(self, ledger: SqlLedger, scope: Scope) -> None:
+        self._ledger = ledger
+        self._scope = scope
+
+    def put(self, kind: str, payload: Mapping[str, Json], *, due: datetime | None = None) -> str:
+        """Leave a job; its id. It may be taken at once, or from `due` on."""
+        id = new_id()
+
+        def run(connection: Connection) -> None:
+            ids = self._ledger.ids_of(connection, self._scope) or self._ledger.make_scope(connection, self._scope)
+            connection.execute(
+                insert(jobs).values(
+                    id=id,
+                    scope_id=ids[0],
+                    kind=kind,
+                    payload=dump(payload),
+                    state="waiting",
+                    attempts=0,
+                    due=to_micros(due or now()),
+                )
+            )
+
+        self._ledger.writer.run(run)
+        return id
+
+    def take(
+        self, worker: str, *, kinds: Sequence[str] | None = None, lease: timedelta = timedelta(minutes=5)
+    ) -> Job | None:
+        """The job that has been due longest, held until the lease ends; None when none is due."""
+
+        def run(connection: Connection) -> Job | None:
+            at = now()
+            due = and_(jobs.c.scope_id == self._scope_id(connection), jobs.c.due <= to_micros(at))
+            # A taken job whose lease ran out is due again: its worker died or hangs.
+            ready = select(jobs.c.id).where(due, or_(jobs.c.state == "waiting", jobs.c.state == "taken"))
+            if kinds is not None:
+                ready = ready.where(jobs.c.kind.in_(kinds))
+            id = connection.scalar(ready.order_by(jobs.c.due, jobs.c.id).limit(1).with_for_update(skip_locked=True))
+            if id is None:
+                return None
+            taken = (
+                update(jobs)
+                .where(jobs.c.id == id)
+                .values(state="taken", worker=worker, attempts=jobs.c.attempts + 1, due=to_micros(at + lease))
+                .returning(*jobs.c)
+            )
+            return _job(connection.execute(taken).one())
+
+        return self._ledger.writer.run(run)
+
+    def done(self, id: str, worker: str) -> bool:
+        """False when the lease had run out and another worker holds the job by now: its result counts, not this one."""
+
+        def run(connection: Connection) -> bool:
+            settled = (
+                update(jobs).where(self._held(connection, id, worker)).values(state="done", error=None, worker=None)
+            )
+            return connection.execute(settled).rowcount > 0
+
+        return self._ledger.writer.run(run)
+
+    def failed(self, id: str, worker: str, error: str, *, attempts: int = 5) -> bool:
+        """Wait and try again, or after so many attempts be dead. False as in `done`."""
+
+        def run(connection: Connection) -> bool:
+            tried = connection.scalar(select(jobs.c.attempts).where(self._held(connection, id, worker)))
+            if tried is None:
+                return False
+            dead = tried >= attempts
+            due = now() + FIRST_PAUSE * 2 ** (tried - 1)
+            state = "dead" if dead else "waiting"
+            connection.execute(
+                update(jobs).where(jobs.c.id == id).values(state=state, worker=None, error=error, due=to_micros(due))
+            )
+            return True
+
+        return self._ledger.writer.run(run)
+
+    def retry(self, id: str) -> None:
+        """Give a dead job its attempts back."""
+
+        def run(connection: Connection) -> bool:
+            dead = and_(jobs.c.id == id, jobs.c.scope_id == self._scope_id(connection), jobs.c.state == "dead")
+            revived = update(jobs).where(dead).values(state="waiting", attempts=0, due=to_micros(now()))
+            return connection.execute(revived).rowcount > 0
+
+        if not self._ledger.writer.run(run):
+            raise InvalidInput(f"there is no dead job {id!r} in this scope")
+
+    def listed(self, *states: JobState) -> list[Job]:
+        """The jobs in these states (none given: in all), the one due first first."""
+        with self._ledger.reading() as connection:
+            query = select(jobs).where(jobs.c.scope_id == self._scope_id(connection))
+            if states:
+                query = query.where(jobs.c.state.in_(states))
+            return [_job(row) for row in connection.execute(query.order_by(jobs.c.due, jobs.c.id))]
+
+    def counts(self) -> dict[str, int]:
+        with self._ledger.reading() as connection:
+            here = jobs.c.scope_id == self._scope_id(connection)
+            rows = connection.execute(select(jobs.c.state, func.count()).where(here).group_by(jobs.c.state))
+            return {state: n for state, n in rows}  # noqa: C416  # rows, not pairs
+
+    def _scope_id(self, connection: Connection) -> int:
+        ids = self._ledger.ids_of(connection, self._scope)
+        return -1 if ids is None else ids[0]
+
+    def _held(self, connection: Connection, id: str, worker: str) -> ColumnElement[bool]:
+        here = jobs.c.scope_id == self._scope_id(connection)
+        return and_(here, jobs.c.id == id, jobs.c.worker == worker, jobs.c.state == "taken")
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        payload=json.loads(row.payload),
+        state=cast(JobState, row.state),
+        attempts=row.attempts,
+        due=from_micros(row.due),
+        worker=row.worker,
+        error=row.error,
+    )

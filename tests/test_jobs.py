@@ -1,0 +1,96 @@
+"""Jobs: taken once, taken again after a lease ran out, paused after a failure, kept when dead, bound to a scope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agentmem.errors import InvalidInput
+from agentmem.records import Scope, now
+from agentmem_stores.sql.jobs import FIRST_PAUSE, Jobs
+from agentmem_stores.sql.ledger import SqlLedger, open_sqlite
+
+EXPIRED = timedelta(seconds=-1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    opened = open_sqlite(str(tmp_path / "jobs.mem"), create=True, durability="process")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def jobs(ledger: SqlLedger) -> Jobs:
+    return Jobs(ledger, Scope("user:ana"))
+
+
+def test_a_job_is_taken_once_and_oldest_first(jobs: Jobs) -> None:
+    first, second = jobs.put("extract", {"record": "a"}), jobs.put("extract", {"record": "b"})
+    taken = [jobs.take("one"), jobs.take("two"), jobs.take("three")]
+    assert [job and job.id for job in taken] == [first, second, None]
+    assert taken[0] is not None
+    assert taken[0].payload == {"record": "a"}
+    assert taken[0].attempts == 1
+
+
+def test_a_job_that_is_not_due_is_not_taken(jobs: Jobs) -> None:
+    jobs.put("extract", {}, due=datetime(2999, 1, 1, tzinfo=UTC))
+    assert jobs.take("one") is None
+
+
+def test_kinds_narrow_what_is_taken(jobs: Jobs) -> None:
+    jobs.put("extract", {})
+    wanted = jobs.put("summarise", {})
+    job = jobs.take("one", kinds=["summarise"])
+    assert job is not None
+    assert job.id == wanted
+
+
+def test_a_lease_that_ran_out_hands_the_job_on_and_its_late_result_does_not_count(jobs: Jobs) -> None:
+    id = jobs.put("extract", {})
+    assert jobs.take("dies", lease=EXPIRED) is not None
+    again = jobs.take("lives")
+    assert again is not None
+    assert (again.id, again.attempts) == (id, 2)
+    assert not jobs.done(id, "dies")
+    assert jobs.done(id, "lives")
+    assert jobs.counts() == {"done": 1}
+
+
+def test_failures_pause_ever_longer_then_the_job_is_dead_with_its_error_and_can_be_retried(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = jobs.put("extract", {})
+    clock = now()
+    monkeypatch.setattr("agentmem_stores.sql.jobs.now", lambda: clock)
+    pauses = []
+    for attempt in range(1, 4):
+        job = jobs.take("one")
+        assert job is not None
+        assert jobs.failed(id, "one", f"attempt {attempt} said no", attempts=3)
+        listed = jobs.listed()[0]
+        pauses.append(listed.due - clock)
+        clock = listed.due
+    assert pauses == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    dead = jobs.listed("dead")
+    assert [(job.id, job.error) for job in dead] == [(id, "attempt 3 said no")]
+    assert jobs.take("one") is None
+    jobs.retry(id)
+    assert jobs.take("one") is not None
+
+
+def test_jobs_of_another_scope_are_out_of_reach(ledger: SqlLedger, jobs: Jobs) -> None:
+    id = jobs.put("extract", {})
+    stranger = Jobs(ledger, Scope("user:bob"))
+    assert stranger.take("one") is None
+    assert stranger.listed() == []
+    assert jobs.take("shared-name") is not None
+    assert not stranger.done(id, "shared-name")
+    assert not stranger.failed(id, "shared-name", "no")
+    with pytest.raises(InvalidInput):
+        stranger.retry(id)
+    assert [job.state for job in jobs.listed()] == ["taken"]
