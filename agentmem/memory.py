@@ -73,17 +73,6 @@ class Stats:
     pending: int
     bytes: int
 
-    def to_json(self) -> dict[str, Json]:
-        return {
-            "url": self.url,
-            "scope": list(self.scope),
-            "records": cast("dict[str, int]", self.records),
-            "head": self.head,
-            "embedder": self.embedder,
-            "pending": self.pending,
-            "bytes": self.bytes,
-        }
-
 
 class Memory:
     """A memory bound to one scope. Every verb stays inside it; `scope()` opens another.
@@ -216,7 +205,8 @@ class Memory:
             "sources": sources,
             "vector": vector,
         }
-        return self._add(Intake.single(item, self._scope, self.embedder), "refuse")[0]
+        given = {name: value for name, value in item.items() if value is not None and value != ()}
+        return self._add(Intake.single(given, self._scope, self.embedder), "refuse")[0]
 
     def add_many(self, items: Iterable[Item], *, existing: Literal["refuse", "skip"] = "refuse") -> list[Record]:
         """Remember many texts in one transaction and one step; all or, when any is bad, none.

@@ -264,7 +264,11 @@ class Erasure:
 def plan_erasure(reader: Reader, named: Sequence[str]) -> Erasure:
     wanted = _named(named)
     lineage = Lineage(reader, undone=True)
-    here = {record.id for record in reader.get(wanted)} | lineage.undone.keys()
+
+    def known(ids: Sequence[str]) -> set[str]:
+        return {record.id for record in reader.get(ids)} | lineage.undone.keys()
+
+    here = known(wanted)
     if not here.issuperset(wanted):
         raise _missing(wanted, here)
     originals: dict[str, None] = {}
@@ -275,9 +279,11 @@ def plan_erasure(reader: Reader, named: Sequence[str]) -> Erasure:
                 originals[original] = None
                 queue.append(original)
     held = lineage.records | lineage.undone
-    siblings = {id for original in originals for id in held[original].replaced_by} - set(queue)
+    unnamed = originals.keys() - set(wanted)  # an original that was named takes all of its parts along
+    siblings = {id for original in unnamed for id in held[original].replaced_by} - set(queue)
     ids = queue + lineage.descendants(queue, never=siblings)
-    going = set(ids)
+    going = known(ids) & set(ids)
+    ids = [id for id in ids if id in going]  # what replaced a record may itself be erased by now
     freed = []
     for record in lineage.records.values():
         if record.id not in going and going & set(record.replaced_by):

@@ -131,11 +131,16 @@ class GroupCommit:
         ticket = _Ticket(work)
         with self._queue:
             self._waiting.append(ticket)
-        with self._lead:
-            if not ticket.done:
+        try:
+            with self._lead:
+                if not ticket.done:
+                    with self._queue:
+                        batch, self._waiting = self._waiting, []
+                    self._commit(batch)
+        finally:
+            if not ticket.done:  # interrupted while it waited: what its caller gave up on is not written later
                 with self._queue:
-                    batch, self._waiting = self._waiting, []
-                self._commit(batch)
+                    self._waiting = [other for other in self._waiting if other is not ticket]
         if ticket.error is not None:
             raise ticket.error
         return cast(T, ticket.result)

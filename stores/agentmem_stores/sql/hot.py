@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, bindparam, insert, update
+from sqlalchemy import Dialect, bindparam, insert, update
 from sqlalchemy.sql.dml import UpdateBase
 
 from agentmem_stores.sql.schema import journal, records, roots
@@ -28,7 +28,7 @@ class _Compiled:
 
 
 class HotStatements:
-    """Each takes part in the transaction that the given connection is in."""
+    """Each takes the driver's own connection, and part in the transaction that it is in."""
 
     def __init__(self, dialect: Dialect) -> None:
         advance = (
@@ -42,29 +42,19 @@ class HotStatements:
         self._journal = _Compiled(insert(journal), dialect)
         self._records = _Compiled(insert(records), dialect)
 
-    def advance(self, connection: Connection, root_id: int, by: int) -> int:
+    def advance(self, driver: Any, root_id: int, by: int) -> int:
         """Move the root's head on by so many changes; the new head."""
-        cursor = _driver(connection).cursor()
-        cursor.execute(self._advance.text, self._advance.bind({"root": root_id, "by": by}))
-        head = int(cursor.fetchone()[0])
-        cursor.close()
-        return head
+        return int(driver.execute(self._advance.text, self._advance.bind({"root": root_id, "by": by})).fetchone()[0])
 
-    def insert_journal(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        _insert(connection, self._journal, rows)
+    def insert_journal(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        _insert(driver, self._journal, rows)
 
-    def insert_records(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        _insert(connection, self._records, rows)
+    def insert_records(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        _insert(driver, self._records, rows)
 
 
-def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection
-
-
-def _insert(connection: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
-    cursor = _driver(connection).cursor()
+def _insert(driver: Any, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) == 1:
-        cursor.execute(statement.text, statement.bind(rows[0]))
+        driver.execute(statement.text, statement.bind(rows[0]))
     else:
-        cursor.executemany(statement.text, [statement.bind(row) for row in rows])
-    cursor.close()
+        driver.cursor().executemany(statement.text, [statement.bind(row) for row in rows])

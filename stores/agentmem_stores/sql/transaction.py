@@ -41,6 +41,7 @@ class SqlTransaction(SqlReader):
         super().__init__(connection, scope, ledger.ids_of(connection, scope))
         self._ledger = ledger
         self._hot = ledger.hot
+        self._driver = connection.connection.driver_connection
 
     @property
     def ids(self) -> tuple[int, int] | None:
@@ -61,7 +62,7 @@ class SqlTransaction(SqlReader):
         if self._ids is None:
             self._ids = self._ledger.make_scope(self._connection, self._scope)
         scope_id, root_id = self._ids
-        head = self._hot.advance(self._connection, root_id, len(drafts))
+        head = self._hot.advance(self._driver, root_id, len(drafts))
         assert head is not None
         first = head - len(drafts) + 1
         step = first if step is None else step
@@ -99,7 +100,7 @@ class SqlTransaction(SqlReader):
                     "after": None if draft.after is None else schema.dump(draft.after),
                 }
             )
-        self._hot.insert_journal(self._connection, entries)
+        self._hot.insert_journal(self._driver, entries)
         self._make_current(drafts, positions)
         return changes
 
@@ -136,7 +137,7 @@ class SqlTransaction(SqlReader):
                 (inserts if draft.before is None else updates).append(row)
         if inserts:
             try:
-                self._hot.insert_records(self._connection, inserts)
+                self._hot.insert_records(self._driver, inserts)
             except IntegrityError as error:
                 raise Conflict(
                     "a record with this id is already here", way_out="Edit it, or add without an id."

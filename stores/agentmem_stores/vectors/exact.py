@@ -115,7 +115,7 @@ class ExactIndex:
         positions = held if rows is None else held[rows]
         if not len(scores):
             return Matches(np.empty(0, np.int64), np.empty(0, np.float32), 0.0, 0.0)
-        if k < len(scores):
+        if 0 < k < len(scores):
             # All that tie with the k-th, so that ties fall to the earliest and not to the partition's whim.
             threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
             best = np.flatnonzero(scores >= threshold)
