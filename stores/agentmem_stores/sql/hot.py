@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Dialect, bindparam, insert, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
 from agentmem_stores.sql.schema import journal, records, roots
@@ -20,10 +21,24 @@ class _Compiled:
 
     def __init__(self, statement: UpdateBase, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
-        self.text = str(compiled)
+        self._text = str(compiled)
         self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        self._dialect = dialect
+        assert dialect.dbapi is not None
+        self._fault: type[Exception] = dialect.dbapi.Error
 
-    def bind(self, values: Mapping[str, Any]) -> Any:
+    def run(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """The driver's cursor after the statement ran once for each row; its errors as SQLAlchemy's."""
+        try:
+            if len(rows) == 1:
+                return driver.execute(self._text, self._bound(rows[0]))
+            cursor = driver.cursor()
+            cursor.executemany(self._text, [self._bound(row) for row in rows])
+        except self._fault as error:
+            raise DBAPIError.instance(self._text, None, error, self._fault, dialect=self._dialect) from error
+        return cursor
+
+    def _bound(self, values: Mapping[str, Any]) -> Any:
         return values if self._order is None else [values[name] for name in self._order]
 
 
@@ -37,24 +52,16 @@ class HotStatements:
             .values(head=roots.c.head + bindparam("by"))
             .returning(roots.c.head)
         )
-        self._dialect = dialect
         self._advance = _Compiled(advance, dialect)
         self._journal = _Compiled(insert(journal), dialect)
         self._records = _Compiled(insert(records), dialect)
 
     def advance(self, driver: Any, root_id: int, by: int) -> int:
         """Move the root's head on by so many changes; the new head."""
-        return int(driver.execute(self._advance.text, self._advance.bind({"root": root_id, "by": by})).fetchone()[0])
+        return int(self._advance.run(driver, [{"root": root_id, "by": by}]).fetchone()[0])
 
     def insert_journal(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        _insert(driver, self._journal, rows)
+        self._journal.run(driver, rows)
 
     def insert_records(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        _insert(driver, self._records, rows)
-
-
-def _insert(driver: Any, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
-    if len(rows) == 1:
-        driver.execute(statement.text, statement.bind(rows[0]))
-    else:
-        driver.cursor().executemany(statement.text, [statement.bind(row) for row in rows])
+        self._records.run(driver, rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, func, select
 
 from agentmem.ledger import Delta, Vectors
 from agentmem.records import Change, Record, Scope, State
@@ -85,8 +86,8 @@ class SqlReader:
         if record_id is not None:
             query = query.where(journal.c.record_id == record_id)
         if step is not None:
-            query = query.where(or_(journal.c.seq == step, and_(journal.c.step == step, schema.LATER_IN_STEP)))
-        query = query.order_by(journal.c.seq.desc() if newest_first else journal.c.seq)
+            # A step is named by its first change: nothing before it is looked at, and no index is kept for steps.
+            query = query.where(journal.c.seq >= step, journal.c.step == step)
         return [schema.row_change(row) for row in self._connection.execute(_limited(query, limit))]
 
     def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
@@ -140,10 +141,12 @@ class SqlReader:
         return list(self._connection.scalars(select(embedders.c.name).where(held.exists())))
 
     def ids_ending(self, suffix: str, limit: int = 2) -> list[str]:
-        query = select(records.c.id).where(
+        alike = select(records.c.id).where(
             records.c.scope_id == self._scope_id, records.c.id.endswith(suffix, autoescape=True)
         )
-        return list(self._connection.scalars(query.limit(limit)))
+        # SQLite's LIKE takes a for A: what it finds is looked at again.
+        exact = (id for id in self._connection.scalars(alike) if id.endswith(suffix))
+        return list(islice(exact, limit))
 
     def cursor(self, projection: str) -> int:
         query = select(cursors.c.seq).where(cursors.c.scope_id == self._scope_id, cursors.c.projection == projection)

@@ -107,16 +107,6 @@ journal = Table(
     Index("journal_by_record", "scope_id", "record_id"),
     sqlite_with_rowid=False,
 )
-# A step is named by its first change, which is found by `seq`; only its other changes need an index.
-LATER_IN_STEP = journal.c.step != journal.c.seq
-Index(
-    "journal_later_in_step",
-    journal.c.scope_id,
-    journal.c.step,
-    sqlite_where=LATER_IN_STEP,
-    postgresql_where=LATER_IN_STEP,
-)
-
 embedders = Table(
     "embedders",
     metadata,

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from agentmem.errors import Conflict, EmbeddingError
 from agentmem.ledger import Draft, Vectors, vectors_cursor
-from agentmem.records import Change, Scope, now
+from agentmem.records import Change, Record, Scope, now
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
@@ -125,16 +125,21 @@ class SqlTransaction(SqlReader):
         return positions
 
     def _make_current(self, drafts: Sequence[Draft], positions: dict[str, int]) -> None:
+        """Rows as the last draft of each record leaves them."""
+        stood: dict[str, bool] = {}
+        left: dict[str, Record | None] = {}
+        for draft in drafts:
+            stood.setdefault(draft.record_id, draft.before is not None)
+            left[draft.record_id] = draft.record
         inserts: list[dict[str, Any]] = []
         updates: list[dict[str, Any]] = []
         gone: list[int] = []
-        for draft in drafts:
-            position = positions[draft.record_id]
-            if draft.record is None:
-                gone.append(position)
+        for id, record in left.items():
+            if record is None:
+                gone.append(positions[id])
             else:
-                row = schema.record_row(draft.record, self._scope_id, position)
-                (inserts if draft.before is None else updates).append(row)
+                row = schema.record_row(record, self._scope_id, positions[id])
+                (updates if stood[id] else inserts).append(row)
         if inserts:
             try:
                 self._hot.insert_records(self._driver, inserts)
