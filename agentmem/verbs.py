@@ -271,16 +271,15 @@ def plan_erasure(reader: Reader, named: Sequence[str]) -> Erasure:
     here = known(wanted)
     if not here.issuperset(wanted):
         raise _missing(wanted, here)
-    originals: dict[str, None] = {}
-    queue = list(wanted)
+    queue, seen = list(wanted), set(wanted)
     for id in queue:
         for original in lineage.originals.get(id, ()):
-            if original not in originals:
-                originals[original] = None
+            if original not in seen:
+                seen.add(original)
                 queue.append(original)
     held = lineage.records | lineage.undone
-    unnamed = originals.keys() - set(wanted)  # an original that was named takes all of its parts along
-    siblings = {id for original in unnamed for id in held[original].replaced_by} - set(queue)
+    # An original that was named takes all of its parts along; one that hides behind a part takes that part alone.
+    siblings = {id for original in queue[len(wanted) :] for id in held[original].replaced_by} - seen
     ids = queue + lineage.descendants(queue, never=siblings)
     going = known(ids) & set(ids)
     ids = [id for id in ids if id in going]  # what replaced a record may itself be erased by now

@@ -7,7 +7,7 @@ patches, and two stacks where the ledger reads its journal, so that the two can 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -121,7 +121,7 @@ class Model:
             raise Refused(RecordNotFound)
         return [self.records[id] for id in dict.fromkeys(ids)]
 
-    def change(self, verb: str, ids: Sequence[str], alter: Callable[[Fields], Mapping[str, Any]]) -> None:
+    def change(self, verb: str, ids: Sequence[str], alter: Callable[[Fields], Fields]) -> None:
         sets: list[Set] = []
         for record in self.named(ids):
             altered = record | alter(record)
@@ -193,6 +193,7 @@ class Model:
         [record] = self.named([id])
         if len(parts) < 2 or record["state"] != "live":
             raise Refused(InvalidInput)
+        assert len(made) == len(parts)
         new, start = [], 0
         for part, given in zip(parts, made, strict=True):
             found = record["text"].find(part, start)
@@ -223,10 +224,14 @@ class Model:
             named |= more
         barred = {part for id in named - set(ids) for part in held[id]["replaced_by"]} - named
         going = set(named)
-        while more := (
-            {id for id, record in held.items() if going & {source[0] for source in record["sources"]}}
-            | {new for id in going for new in held[id]["replaced_by"] if new in held}
-        ) - going - barred:
+        while (
+            more := (
+                {id for id, record in held.items() if going & {source[0] for source in record["sources"]}}
+                | {new for id in going for new in held[id]["replaced_by"] if new in held}
+            )
+            - going
+            - barred
+        ):
             going |= more
         freed: list[Set] = []
         for id, record in sorted(self.records.items(), key=lambda item: self.born[item[0]]):

@@ -275,6 +275,23 @@ def test_a_lock_that_is_never_let_go_is_told_as_what_it_is(tmp_path: Path, monke
         assert memory.verify() == []
 
 
+def test_vectors_dropped_by_another_process_are_all_made_again(tmp_path: Path) -> None:
+    """A reindex that was killed after its first step, while a second process had the memory open and went on."""
+    folder = tmp_path / "a.mem"
+    with opened(folder) as other:
+        other.add_many(f"text {n}" for n in range(5))
+        other.recall("text")
+        ledger = open_ledger(folder)
+        ledger.bind(DEFAULT_SCOPE).transact(lambda transaction: transaction.drop_vectors(DigestEmbedder.id))
+        other.add("text 5")
+        other.recall("text")
+    with opened(folder) as memory:
+        memory.recall("text")
+        held = ledger.bind(DEFAULT_SCOPE).vectors(DigestEmbedder.id).positions.tolist()
+        ledger.close()
+        assert held == [record.position for record in memory.records()]
+
+
 # ── the disk ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

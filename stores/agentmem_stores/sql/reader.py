@@ -88,6 +88,7 @@ class SqlReader:
         if step is not None:
             # A step is named by its first change: nothing before it is looked at, and no index is kept for steps.
             query = query.where(journal.c.seq >= step, journal.c.step == step)
+        query = query.order_by(journal.c.seq.desc() if newest_first else journal.c.seq)
         return [schema.row_change(row) for row in self._connection.execute(_limited(query, limit))]
 
     def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
