@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from agentmem.embedding import embedding_text, text_digest
@@ -162,5 +162,8 @@ def placed(
 ) -> list[Record]:
     """The records with the positions the ledger gave them: the `seq` of their first change, which may be an old one."""
     if all(record.id in fresh for record in records):
-        return [replace(record, position=change.seq) for record, change in zip(records, changes, strict=True)]
+        for record, change in zip(records, changes, strict=True):
+            # Set in place: nobody has seen these records yet, and copying them is a tenth of a batched add.
+            object.__setattr__(record, "position", change.seq)
+        return list(records)
     return writer.reader.get([record.id for record in records])

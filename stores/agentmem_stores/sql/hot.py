@@ -1,4 +1,4 @@
-"""The three statements of every add, composed and compiled once, then run on the driver itself.
+"""The statements of every add, composed and compiled once, then run on the driver itself.
 
 They are written in SQLAlchemy Core like all others; only their way to the driver is shorter. `benchmarks/floor.py`
 holds an add against a raw SQLite commit, and the general way spends most of that budget before SQLite is reached.
@@ -13,7 +13,7 @@ from sqlalchemy import Dialect, bindparam, insert, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
-from agentmem_stores.sql.schema import journal, records, roots
+from agentmem_stores.sql.schema import journal, records, roots, vectors
 
 
 class _Compiled:
@@ -55,6 +55,7 @@ class HotStatements:
         self._advance = _Compiled(advance, dialect)
         self._journal = _Compiled(insert(journal), dialect)
         self._records = _Compiled(insert(records), dialect)
+        self._vectors = _Compiled(insert(vectors), dialect)
 
     def advance(self, driver: Any, root_id: int, by: int) -> int:
         """Move the root's head on by so many changes; the new head."""
@@ -65,3 +66,6 @@ class HotStatements:
 
     def insert_records(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         self._records.run(driver, rows)
+
+    def insert_vectors(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._vectors.run(driver, rows)

@@ -208,7 +208,7 @@ class SqlTransaction(SqlReader):
             )
             kept = [row for row in chunk if row["position"] in standing]
             if kept:
-                self._connection.execute(insert(vectors), kept)
+                self._hot.insert_vectors(self._driver, kept)
         if cursor is not None:
             self._move_cursor(vectors_cursor(embedder), cursor)
 
