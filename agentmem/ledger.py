@@ -145,10 +145,11 @@ class Transaction(Reader, Protocol):
         """
         ...
 
-    def put_vectors(self, embedder: str, vectors: Vectors, *, cursor: int | None = None) -> None:
-        """Keep vectors under the embedder's id, replacing older ones, and move the embedder's cursor (never back).
+    def put_vectors(self, embedder: str, vectors: Vectors, *, moved: tuple[int, int] | None = None) -> None:
+        """Keep vectors under the embedder's id, replacing older ones; positions that hold no row by now are skipped.
 
-        Positions that hold no row by now are skipped.
+        `moved=(since, until)` moves the embedder's cursor if it still stands at `since`: another process may have
+        come further, or have dropped the vectors meanwhile.
         """
         ...
 

@@ -113,6 +113,10 @@ class Memory:
         )
         return cls(opened, bound, actor=actor)
 
+    def _check_open(self) -> None:
+        """MemoryClosed when this memory was closed."""
+        self._opened.check_open()
+
     def __enter__(self) -> Self:
         return self
 
@@ -561,6 +565,7 @@ class AsyncMemory:
         self._threads = threads
 
     async def _run(self, call: Callable[[], T]) -> T:
+        self.sync._check_open()  # before the threads, which closing ends
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(call))
 
@@ -589,9 +594,12 @@ class AsyncMemory:
             durability=durability,
             actor=actor,
         )
+        future = asyncio.get_running_loop().run_in_executor(pool, opening)
         try:
-            return cls(await asyncio.get_running_loop().run_in_executor(pool, opening), pool)
+            return cls(await asyncio.shield(future), pool)
         except BaseException:
+            # Cancelled while the thread still opens: what it opens is closed when it is done.
+            future.add_done_callback(lambda done: None if done.exception() else done.result().close())
             pool.shutdown(wait=False)
             raise
 

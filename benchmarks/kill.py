@@ -30,17 +30,17 @@ def measure(kills: int, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as base:
         logs: list[Path] = []
-        lost: list[str] = []
+        lost: dict[str, int] = {}  # what, and the kill after which it was first missed
         for n in range(kills):
             if n % ROUND == 0:
-                logs, lost = [], []
+                logs, lost = [], {}
                 rows.append({})
             folder = Path(base) / f"{n // ROUND}.mem"
             logs.append(Path(base) / f"{n}.log")
             kill_a_writer(folder, logs[-1], seed=seed + n, after_s=when.uniform(0, LONGEST_S))
             found = survey(folder, logs)
-            lost += [f"kill {n}: {line}" for line in (*found.lost, *found.torn, *found.disagreements)]
-            rows[-1] = {"kills": len(logs), **asdict(found), "lost": list(lost)}
+            lost = dict.fromkeys((*found.lost, *found.torn, *found.disagreements), n) | lost
+            rows[-1] = {"kills": len(logs), **asdict(found), "lost": [f"kill {n}: {line}" for line, n in lost.items()]}
             progress = f"\r{n + 1}/{kills} kills, {found.acknowledged} acknowledged here, {len(lost)} lost"
             print(progress, end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

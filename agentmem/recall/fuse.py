@@ -15,6 +15,8 @@ from agentmem.recall.signals import Evidence, Signal
 
 __all__ = ["Asked", "pool", "weigh"]
 
+_NOISE = 1e-6  # float32: equal vectors differ by 1e-8 in their cosines, by their row in the product
+
 Asked = Sequence[tuple[Signal, Evidence]]
 
 
@@ -27,7 +29,7 @@ def weigh(asked: Asked, rows: Rows) -> NDArray[np.float64]:
     """float64[signals, rows]: what each signal adds to each candidate; a row it does not know counts as average."""
     parts = np.zeros((len(asked), len(rows)))
     for i, (signal, evidence) in enumerate(asked):
-        if evidence.deviation > 0:
+        if evidence.deviation > _NOISE:
             z = (evidence.scores(rows).astype(np.float64) - evidence.mean) / evidence.deviation
             parts[i] = signal.weight * np.nan_to_num(z)
     return parts

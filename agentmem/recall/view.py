@@ -6,18 +6,22 @@ whether the journal has moved: another process's commit is seen at the next reca
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 import numpy as np
 
 from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
+from agentmem.errors import LedgerError
 from agentmem.index import Index
 from agentmem.ledger import ScopedLedger, Vectors, vectors_cursor
 from agentmem.recall.corpus import Corpus
 from agentmem.records import Record
 
 __all__ = ["Progress", "View"]
+
+log = logging.getLogger("agentmem")
 
 Progress = Callable[[int, int], None]
 _BATCH = 256  # texts embedded between two commits: what a kill can cost, and how long a recall may wait for a batch
@@ -33,7 +37,6 @@ class View:
         self.corpus = Corpus()
         self.lock = threading.RLock()
         self._followed = 0
-        self._embedded = 0  # a lower bound, in memory, of the embedder's cursor
         self._embedding = threading.Lock()
 
     def refresh(self) -> None:
@@ -42,8 +45,12 @@ class View:
             if self.ledger.head() == self._followed:
                 return
             delta = self.ledger.changed(self._followed)
-            self.embed(until=delta.head)
             self.corpus.apply(delta.records, delta.gone)
+            try:
+                self.embed(until=delta.head)
+            except LedgerError as error:  # locked, read-only or full: what is known by its words can still be found
+                log.warning("recall goes on without the newest vectors: %s", error)
+                return  # not followed, so the next question tries again
             if self.index.cursor != self._followed:  # an index that outlives the process is elsewhere in the journal
                 delta = self.ledger.changed(self.index.cursor)
                 self.embed(until=delta.head)
@@ -58,7 +65,7 @@ class View:
 
     def pending(self) -> int:
         """Records changed since the embedder last came by: how many texts may wait for a vector."""
-        cursor = max(self._embedded, self.ledger.cursor(vectors_cursor(self.embedder.id)))
+        cursor = self.ledger.cursor(vectors_cursor(self.embedder.id))
         return sum(record.state == "live" for record in self.ledger.changed(cursor).records)
 
     def embed(
@@ -75,22 +82,23 @@ class View:
         name = vectors_cursor(self.embedder.id)
         with self._embedding:
             until = self.ledger.head() if until is None else until
-            cursor = max(self._embedded, self.ledger.cursor(name))
+            # `stored` is the ledger's word, read again after each batch: another process may move it on, or drop all
+            # vectors and set it back. `cursor` may run ahead of it over changes that were none of this scope's.
+            stored = cursor = self.ledger.cursor(name)
             done, total = 0, 0
             if progress is not None and cursor < until:
                 total = len(self.ledger.changed(cursor).records)
             while cursor < until and not stop():
                 delta = self.ledger.changed(cursor, _BATCH)
-                live = [record for record in delta.records if record.state == "live"]
-                done += self._embed(live, delta.head)
-                cursor = self._embedded = delta.head
+                cursor = delta.head
+                if delta.records or delta.gone:
+                    done += self._embed([r for r in delta.records if r.state == "live"], (stored, cursor))
+                    stored = cursor = self.ledger.cursor(name)
                 if progress is not None:
                     progress(min(done, total), total)
             return done
 
-    def _embed(self, records: list[Record], cursor: int) -> int:
-        if not records:
-            return 0
+    def _embed(self, records: list[Record], moved: tuple[int, int]) -> int:
         texts = {record.position: embedding_text(record) for record in records}
         digests = {position: text_digest(text) for position, text in texts.items()}
         known = self.ledger.vectors(self.embedder.id, list(texts))
@@ -100,5 +108,5 @@ class View:
         if missing:
             matrix = embed_checked(self.embedder, [texts[position] for position in missing])
         made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
-        self.ledger.transact(lambda transaction: transaction.put_vectors(self.embedder.id, made, cursor=cursor))
+        self.ledger.transact(lambda transaction: transaction.put_vectors(self.embedder.id, made, moved=moved))
         return len(missing)

@@ -231,14 +231,14 @@ class _PlainTransaction(_PlainReader):
         ]
         return self.write([Draft("erase", id, None, None, None) for id in ids], actor=actor, cause=cause, step=step)
 
-    def put_vectors(self, embedder: str, vectors: Vectors, *, cursor: int | None = None) -> None:
+    def put_vectors(self, embedder: str, vectors: Vectors, *, moved: tuple[int, int] | None = None) -> None:
         kept = self._kept.vectors.setdefault(embedder, {})
         for position, digest, row in zip(vectors.positions.tolist(), vectors.digests, vectors.matrix, strict=True):
             if position in self._kept.records:
                 kept[position] = (digest.hex(), base64.b64encode(row.astype("<f4").tobytes()).decode())
-        if cursor is not None:
-            name = vectors_cursor(embedder)
-            self._kept.cursors[name] = max(cursor, self._kept.cursors.get(name, 0))
+        name = vectors_cursor(embedder)
+        if moved is not None and self._kept.cursors.get(name, 0) == moved[0]:
+            self._kept.cursors[name] = moved[1]
 
     def drop_vectors(self, embedder: str) -> None:
         self._kept.vectors.pop(embedder, None)

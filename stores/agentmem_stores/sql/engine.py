@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,12 +59,13 @@ def telling_faults(url: str) -> Iterator[None]:
         yield
     except IntegrityError:
         raise  # the ledger's own code decides what a duplicate means
-    except DBAPIError as error:
-        said = str(error.orig).lower()
+    except (DBAPIError, sqlite3.Error) as error:  # the driver's own, where SQLAlchemy does not stand between
+        fault = getattr(error, "orig", error)
+        said = str(fault).lower()
         for sign, message, way_out in _FAULTS:
             if sign in said:
                 raise LedgerError(f"{url}: {message}", way_out=way_out) from error
-        raise LedgerError(f"{url}: {error.orig}") from error
+        raise LedgerError(f"{url}: {fault}") from error
 
 
 def sqlite_engine(file: Path, durability: Durability) -> Engine:
@@ -83,7 +85,7 @@ def sqlite_engine(file: Path, durability: Durability) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-        connection.execute("PRAGMA journal_mode=WAL")
+        _enter_wal(connection)
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA cache_size=-16384")  # 16 MiB
         # Pages of log before they are copied back (16 MiB): each copying round ends in an fsync, and an add logs 7.
@@ -96,6 +98,18 @@ def sqlite_engine(file: Path, durability: Durability) -> Engine:
         driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Several processes that make one new ledger collide here, and for this pragma SQLite does not wait by itself."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 class _Ticket(Generic[T]):
@@ -167,7 +181,7 @@ class GroupCommit:
         transaction = connection.begin()
         try:
             ticket.result = ticket.work(connection)
-        except OperationalError:
+        except (OperationalError, sqlite3.OperationalError):
             transaction.rollback()
             raise
         except Exception as error:  # noqa: BLE001  # raised again in the thread whose work it is
@@ -180,7 +194,7 @@ class GroupCommit:
         savepoint = connection.begin_nested()
         try:
             ticket.result = ticket.work(connection)
-        except OperationalError:
+        except (OperationalError, sqlite3.OperationalError):
             raise  # the disk or the file failed: nobody's commit can stand
         except Exception as error:  # noqa: BLE001  # raised again in the thread whose work it is
             savepoint.rollback()

@@ -36,20 +36,20 @@ FILE_NAME = "ledger.sqlite3"
 
 def open_sqlite(location: str, *, create: bool, durability: Durability) -> SqlLedger:
     """The ledger in a folder. With `create`, the folder (0700) and the file (0600) are made when missing."""
-    path = Path(location.removeprefix("sqlite:///")).expanduser()
-    file = path / FILE_NAME
-    if not file.exists():
-        if not create:
-            raise LedgerError(f"there is no memory at {path}", way_out=f"Make one: agentmem init {path}")
-        if path.exists() and not path.is_dir():
-            raise LedgerError(f"{path} is a file; a memory is a folder", way_out="Choose another name.")
-        try:
+    path = Path(location.removeprefix("sqlite:///"))
+    try:
+        path = path.expanduser()
+        file = path / FILE_NAME
+        if not file.exists():
+            if not create:
+                raise LedgerError(f"there is no memory at {path}", way_out=f"Make one: agentmem init {path}")
+            if path.exists() and not path.is_dir():
+                raise LedgerError(f"{path} is a file; a memory is a folder", way_out="Choose another name.")
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.touch(mode=0o600)
-        except OSError as error:
-            raise LedgerError(
-                f"{path} cannot be made: {error.strerror}", way_out="Choose a folder you may write to."
-            ) from error
+    except (OSError, RuntimeError, ValueError) as error:  # no such user to expand, a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise LedgerError(f"{path} cannot be opened: {reason}", way_out="Choose a folder you may write to.") from error
     return SqlLedger(sqlite_engine(file, durability), url=str(path), file=file)
 
 

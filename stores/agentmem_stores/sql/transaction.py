@@ -174,7 +174,7 @@ class SqlTransaction(SqlReader):
             self._connection.execute(insert(cursors).values(schema.RECLAIM))
         return self.write(drafts, actor=actor, cause=cause, step=step)
 
-    def put_vectors(self, embedder: str, given: Vectors, *, cursor: int | None = None) -> None:
+    def put_vectors(self, embedder: str, given: Vectors, *, moved: tuple[int, int] | None = None) -> None:
         if self._ids is None:
             return
         embedder_id = self._embedder_id(embedder, given.matrix.shape[1])
@@ -209,8 +209,8 @@ class SqlTransaction(SqlReader):
             kept = [row for row in chunk if row["position"] in standing]
             if kept:
                 self._hot.insert_vectors(self._driver, kept)
-        if cursor is not None:
-            self._move_cursor(vectors_cursor(embedder), cursor)
+        if moved is not None:
+            self._move_cursor(vectors_cursor(embedder), *moved)
 
     def drop_vectors(self, embedder: str) -> None:
         embedder_id = self._connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder))
@@ -237,10 +237,10 @@ class SqlTransaction(SqlReader):
             )
         return int(row.id)
 
-    def _move_cursor(self, projection: str, seq: int) -> None:
+    def _move_cursor(self, projection: str, since: int, until: int) -> None:
         here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == projection)
         standing = self._connection.scalar(select(cursors.c.seq).where(here))
-        if standing is None:
-            self._connection.execute(insert(cursors).values(scope_id=self._scope_id, projection=projection, seq=seq))
-        elif standing < seq:
-            self._connection.execute(update(cursors).where(here).values(seq=seq))
+        if standing is None and since == 0:
+            self._connection.execute(insert(cursors).values(scope_id=self._scope_id, projection=projection, seq=until))
+        elif standing == since:
+            self._connection.execute(update(cursors).where(here).values(seq=until))
