@@ -80,7 +80,7 @@ def _look(handle: Memory, others: list[Memory]) -> None:
         {"since": _NOON},
         {"until": _NOON},
     ):
-        hits = handle.recall("tea cake", 50, explain=True, **filters)  # type: ignore[arg-type]
+        hits = handle.recall("tea cake", 50, explain=True, **filters)
         assert all(held[record.id] == record for record in own(handle, (hit.record for hit in hits)))
     own(handle, (hit.record for hit in handle.context("tea", 10_000).hits))
     own(handle, handle.newest(50, states=ALL))
