@@ -1,6 +1,6 @@
 """Texts a second of the shipped embedders, one at a time and batched: hash, MiniLM by ONNX Runtime, MiniLM by torch.
 
-    python benchmarks/embedders.py [--runs 5] [--texts 256] [--json FILE]
+    python -m benchmarks.embedders [--runs 5] [--texts 256] [--json FILE]
 
 Loading and a first call are not counted. The runs of all cases alternate, so that a change of the machine's pace meets
 all of them alike. Torch is sentence-transformers' own `encode` with its defaults: what one would use without agentmem.
@@ -10,19 +10,17 @@ Rates by the clock are those of the whole machine; rates by CPU time count the s
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from agentmem.embedders.hashing import HashEmbedder
 from agentmem.embedders.minilm import open_minilm
+from benchmarks.measure import keep, versions
 
 WORDS = (
     "launch meeting Ana Lisbon garden violin we moved the to of and in a report budget train yesterday she said that "
@@ -100,23 +98,12 @@ def main() -> int:
         },
         options.runs,
     )
-    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     print(f"texts of 20 words on average, median of {options.runs} runs, {os.cpu_count()} cores")
     print(f"{'':46}{'texts/s':>10}{'texts/CPU s':>14}")
     for name, rate in rates.items():
         print(f"{name:46}{rate['texts_per_s']:10,.0f}{rate['texts_per_cpu_s']:14,.0f}")
-    print("  ".join(f"{name} {number}" for name, number in versions.items()))
-    if options.json is not None:
-        result = {
-            "schema": 1,
-            "benchmark": "embedders",
-            "runs": options.runs,
-            "texts": options.texts,
-            "cases": rates,
-            "versions": versions,
-            "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-        }
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print("  ".join(f"{name} {number}" for name, number in versions(*PACKAGES).items()))
+    keep(options.json, "embedders", {"runs": options.runs, "texts": options.texts, "cases": rates}, PACKAGES)
     return 0
 
 

@@ -1,6 +1,6 @@
 """agentmem against the floor under it, in one run: what a durable add, a batch, a recall and a vector search cost.
 
-    python benchmarks/floor.py [--repetitions 7] [--folder DIR] [--json FILE]
+    python -m benchmarks.floor [--repetitions 7] [--folder DIR] [--json FILE]
 
 Four questions, each with its target:
   single   one durable add against one raw SQLite commit of the same id, text and time (BEGIN IMMEDIATE, WAL,

@@ -1,6 +1,6 @@
 """What a SIGKILL costs: a mixed writer killed again and again at random instants, and a survey after each.
 
-    python benchmarks/kill.py [--n 50] [--json FILE]
+    python -m benchmarks.kill [--n 50] [--json FILE]
 
 Several threads of one process add, add in batches, edit, forget, merge, undo, recall and erase. The parent kills it,
 opens the folder, and holds every acknowledgement against the journal and the rows; the next writer goes on where the

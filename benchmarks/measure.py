@@ -53,9 +53,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def versions() -> dict[str, str]:
+def versions(*packages: str) -> dict[str, str]:
     """Of the interpreter, of SQLite, and of the packages that do the work."""
-    named = {name: version(name) for name in PACKAGES}
+    named = {name: version(name) for name in packages or PACKAGES}
     return {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, **named}
 
 
@@ -86,10 +86,16 @@ def rounded(value: Any, digits: int = 4) -> Any:
     return value
 
 
-def keep(file: Path | None, benchmark: str, result: Mapping[str, Any]) -> None:
+def keep(file: Path | None, benchmark: str, result: Mapping[str, Any], packages: Sequence[str] = PACKAGES) -> None:
     """Write a result as JSON with versions and machine; nothing when there is no file to write."""
     if file is None:
         return
-    whole = {"schema": 1, "benchmark": benchmark, **rounded(result), "versions": versions(), "machine": machine()}
+    whole = {
+        "schema": 1,
+        "benchmark": benchmark,
+        **rounded(result),
+        "versions": versions(*packages),
+        "machine": machine(),
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")

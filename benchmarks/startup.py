@@ -1,6 +1,6 @@
 """What a start costs: CPU time (user + system) of whole processes, side by side with an empty interpreter.
 
-    python benchmarks/startup.py [--runs 15] [--json FILE]
+    python -m benchmarks.startup [--runs 15] [--json FILE]
 
 CPU time rather than the clock, because other work on the machine moves the clock and hardly the CPU time. The runs
 of all cases alternate, so that a change of the machine's pace meets all of them alike. PYTHONDONTWRITEBYTECODE is
@@ -12,19 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks.measure import keep, machine_line
 
 LIMIT_MS = 150.0  # of `agentmem --help`
 TEXTS = 200  # records of the memory that add and recall work on
-PACKAGES = ("agentmem-framework", "click", "numpy", "sqlalchemy", "rich")
 
 
 def cpu_ms(argv: Sequence[str], environ: Mapping[str, str]) -> float:
@@ -68,7 +67,6 @@ def main() -> int:
     options = parser.parse_args()
     took = measure(options.runs)
     floor = statistics.median(took["python -c pass"])
-    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     print(f"CPU ms of a process, median of {options.runs} runs; a memory of {TEXTS} texts, hash embedder")
     print(f"{'':18}{'median':>9}{'fastest':>9}{'slowest':>9}{'ratio':>8}")
     cases = {}
@@ -81,22 +79,11 @@ def main() -> int:
             "ratio": round(median / floor, 2),
         }
         print(f"{name:18}{median:9.1f}{min(runs):9.1f}{max(runs):9.1f}{median / floor:7.1f}x")
-    print("  ".join(f"{name} {number}" for name, number in versions.items()))
+    print(machine_line())
     met = cases["agentmem --help"]["median_ms"] < LIMIT_MS
     print(f"agentmem --help under {LIMIT_MS:.0f} ms: {'yes' if met else 'NO'}")
-    if options.json is not None:
-        result = {
-            "schema": 1,
-            "benchmark": "startup",
-            "runs": options.runs,
-            "texts": TEXTS,
-            "limit_ms": LIMIT_MS,
-            "met": met,
-            "cases": cases,
-            "versions": versions,
-            "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-        }
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = {"runs": options.runs, "texts": TEXTS, "limit_ms": LIMIT_MS, "met": met, "cases": cases}
+    keep(options.json, "startup", result)
     return 0 if met else 1
 
 

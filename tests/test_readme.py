@@ -1,0 +1,93 @@
+"""The README's figures are those of the result files, its goals are met, and its commands and examples run."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_figure_comes_from_a_result_file() -> None:
+    assert report.renewed(README) == README
+    assert "| LoCoMo | `minilm` |" in README
+
+
+@pytest.mark.parametrize(
+    ("result", "least"),
+    [
+        ("locomo-minilm", {"recall@5": 0.60, "recall@10": 0.68}),
+        ("locomo-hash", {"recall@10": 0.62}),
+    ],
+)
+def test_recall_reaches_its_goal(result: str, least: dict[str, float]) -> None:
+    turn = report.result(result)["turn"]
+    assert all(turn[name] >= goal for name, goal in least.items()), turn
+
+
+def test_speed_and_safety_reach_their_goals() -> None:
+    floor = report.result("floor")
+    assert floor["single"]["ratio"]["mean"] <= 8
+    assert floor["single"]["rows"]["add"]["per_second"] >= 500
+    assert floor["batched"]["rows"]["numpy rows"]["per_second"] >= 10_000
+    assert floor["recall"]["rows"]["recall"]["cpu_p50_ms"] <= 5
+    assert floor["vectors"]["ratio"]["cpu"] <= 1.5
+    assert report.result("startup")["cases"]["agentmem --help"]["median_ms"] < 150
+    killed = report.result("kill")["total"]
+    assert killed["kills"] >= 50
+    assert killed["lost"] == 0
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "readme.py"
+    script.write_text(code.replace('open("notes.mem")', 'open("notes.mem", embedder="hash")'), encoding="utf-8")
+    runpy.run_path(str(script))
+    assert (tmp_path / "notes.mem").is_dir()
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    shell = next(
+        block for block in re.findall(r"^```\n(.*?)^```$", README, flags=re.DOTALL | re.M) if "agentmem add" in block
+    )
+    (tmp_path / "novel.md").write_text("# One\n\nThe launch was moved.\n", encoding="utf-8")
+    (tmp_path / "conversation.jsonl").write_text('{"text": "Tea?", "speaker": "Bo"}\n', encoding="utf-8")
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "AGENTMEM_MEMORY": str(tmp_path / "shell.mem"),
+        "AGENTMEM_EMBEDDER": "hash",
+    }
+    ran = subprocess.run(["sh", "-euxc", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "We moved the launch to 3 May." in ran.stdout
+
+
+@pytest.mark.slow  # they take the best embedder that is installed, and so load its weights
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_the_examples_run(example: Path, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(example), str(tmp_path / "example.mem")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/guide.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    file = ROOT / page
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text(encoding="utf-8")):
+        assert (file.parent / target).exists(), target
