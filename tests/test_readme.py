@@ -57,9 +57,8 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
-    shell = next(
-        block for block in re.findall(r"^```\n(.*?)^```$", README, flags=re.DOTALL | re.M) if "agentmem add" in block
-    )
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    shell = next(block for language, block in blocks if not language and "agentmem add" in block)
     (tmp_path / "novel.md").write_text("# One\n\nThe launch was moved.\n", encoding="utf-8")
     (tmp_path / "conversation.jsonl").write_text('{"text": "Tea?", "speaker": "Bo"}\n', encoding="utf-8")
     environ = {
