@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentmem.aio import AsyncMemory
     from agentmem.config import Settings
     from agentmem.embedding import Embedder
     from agentmem.errors import (
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
     )
     from agentmem.index import Index, Matches
     from agentmem.ledger import Ledger, ScopedLedger
-    from agentmem.memory import AsyncMemory, Memory, Stats
+    from agentmem.memory import Memory, Stats
     from agentmem.records import Change, Context, Cue, Hit, Place, Record, Scope, Source
     from agentmem.store import Report, Store
 
 _HOMES = {
+    "aio": ("AsyncMemory",),
     "config": ("Settings",),
     "embedding": ("Embedder",),
     "errors": (
@@ -55,7 +57,7 @@ _HOMES = {
     ),
     "index": ("Index", "Matches"),
     "ledger": ("Ledger", "ScopedLedger"),
-    "memory": ("AsyncMemory", "Memory", "Stats"),
+    "memory": ("Memory", "Stats"),
     "records": ("Change", "Context", "Cue", "Hit", "Place", "Record", "Scope", "Source"),
     "store": ("Report", "Store"),
 }

@@ -1,0 +1,148 @@
+"""`AsyncMemory`: the verbs of `Memory` for asyncio. No verb is written twice: each runs, as it is, on a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial, wraps
+from os import PathLike
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from agentmem.embedding import Embedder
+from agentmem.ledger import Durability
+from agentmem.memory import Memory
+from agentmem.records import Scope
+
+__all__ = ["AsyncMemory"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _threaded(
+    method: Callable[Concatenate[Memory, P], T],
+) -> Callable[Concatenate[AsyncMemory, P], Coroutine[Any, Any, T]]:
+    """The same verb, awaited: it runs on one of the memory's threads, in the caller's context."""
+
+    @wraps(method)
+    async def call(self: AsyncMemory, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(partial(method, self.sync, *args, **kwargs))
+
+    return call
+
+
+class AsyncMemory:
+    """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
+
+    `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), and
+    `records` and `export_lines` are left to `memory.sync`, which is the `Memory` underneath.
+    """
+
+    def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:
+        self.sync = memory
+        self._threads = threads
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        self.sync.check_open()  # before the threads, which closing ends
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(call))
+
+    @classmethod
+    async def open(
+        cls,
+        path_or_url: str | PathLike[str],
+        *,
+        scope: Scope | str | Iterable[str] | None = None,
+        embedder: str | Embedder = "auto",
+        index: str = "auto",
+        create: bool = True,
+        durability: Durability = "process",
+        actor: str = "user",
+        threads: int = 8,
+    ) -> Self:
+        """As `Memory.open`; `threads` verbs may run at once."""
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="agentmem")
+        opening = partial(
+            Memory.open,
+            path_or_url,
+            scope=scope,
+            embedder=embedder,
+            index=index,
+            create=create,
+            durability=durability,
+            actor=actor,
+        )
+        future = asyncio.get_running_loop().run_in_executor(pool, opening)
+        try:
+            return cls(await asyncio.shield(future), pool)
+        except BaseException:
+            # Cancelled while the thread still opens: what it opens is closed when it is done.
+            future.add_done_callback(lambda done: None if done.exception() else done.result().close())
+            pool.shutdown(wait=False)
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish what runs and release the ledger; twice is fine. A handle made by `scope()` leaves the others open."""
+        if self.sync.is_owner:
+            # Not on the pool itself: it is shut down here, and may be so already.
+            await asyncio.to_thread(self._threads.shutdown)
+            await asyncio.to_thread(self.sync.close)
+
+    def scope(self, *parts: str) -> AsyncMemory:
+        return AsyncMemory(self.sync.scope(*parts), self._threads)
+
+    def step(self, cause: str = "", *, actor: str | None = None) -> AbstractContextManager[None]:
+        return self.sync.step(cause, actor=actor)
+
+    def rehearse(self) -> AbstractContextManager[None]:
+        return self.sync.rehearse()
+
+    @property
+    def bound(self) -> Scope:
+        return self.sync.bound
+
+    @property
+    def embedder(self) -> Embedder:
+        return self.sync.embedder
+
+    @property
+    def url(self) -> str:
+        return self.sync.url
+
+    add = _threaded(Memory.add)
+    add_many = _threaded(Memory.add_many)
+    edit = _threaded(Memory.edit)
+    pin = _threaded(Memory.pin)
+    tag = _threaded(Memory.tag)
+    merge = _threaded(Memory.merge)
+    split = _threaded(Memory.split)
+    forget = _threaded(Memory.forget)
+    restore = _threaded(Memory.restore)
+    undo = _threaded(Memory.undo)
+    redo = _threaded(Memory.redo)
+    recall = _threaded(Memory.recall)
+    context = _threaded(Memory.context)
+    get = _threaded(Memory.get)
+    find = _threaded(Memory.find)
+    newest = _threaded(Memory.newest)
+    descendants = _threaded(Memory.descendants)
+    history = _threaded(Memory.history)
+    log = _threaded(Memory.log)
+    stats = _threaded(Memory.stats)
+    verify = _threaded(Memory.verify)
+    flush = _threaded(Memory.flush)
+    reindex = _threaded(Memory.reindex)
+    attach = _threaded(Memory.attach)
+    export = _threaded(Memory.export)
