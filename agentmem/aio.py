@@ -109,6 +109,9 @@ class AsyncMemory:
     def rehearse(self) -> AbstractContextManager[None]:
         return self.sync.rehearse()
 
+    def check_open(self) -> None:
+        self.sync.check_open()
+
     @property
     def bound(self) -> Scope:
         return self.sync.bound
