@@ -1,6 +1,6 @@
 """Two people talk at once; the memory never blocks the event loop.
 
-    python examples/async_chat.py [FOLDER]
+python examples/async_chat.py [FOLDER]
 """
 
 from __future__ import annotations

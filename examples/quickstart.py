@@ -1,6 +1,6 @@
 """Remember, ask, correct, undo: the whole of agentmem in twenty lines.
 
-    python examples/quickstart.py [FOLDER]
+python examples/quickstart.py [FOLDER]
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ LAG_LIMIT_S = 0.25  # 0.05 to 0.15 is usual on two cores with eight threads busy
 EVERY_S = 0.002
 # Said in AsyncMemory's docstring: these are left to `memory.sync`.
 LEFT_TO_SYNC = {"records", "export_lines"}
-PLAIN = {"scope", "step", "rehearse", "bound", "embedder", "url", "stores", "is_owner", "check_open"}  # nothing to wait for
+# Nothing to wait for.
+PLAIN = {"scope", "step", "rehearse", "bound", "embedder", "url", "stores", "is_owner", "check_open"}
 
 
 def opening(folder: Path, **more: Any) -> Coroutine[Any, Any, AsyncMemory]:
