@@ -42,7 +42,9 @@ from agentmem.records import (
     Scope,
     Source,
     State,
+    checked,
     plain_text,
+    whole_number,
 )
 from agentmem.registry import STORES, load
 from agentmem.store import Store
@@ -153,7 +155,7 @@ class Memory:
         From the default scope, any scope; from any other, only one inside it: code that is handed a bound memory
         cannot reach a neighbour's.
         """
-        asked = Scope("/".join(parts))
+        asked = Scope("/".join(plain_text(part, "scope") for part in parts))
         bound = asked if self._scope == DEFAULT_SCOPE else Scope((*self._scope, *asked))
         return Memory(self._opened, bound, actor=self._writing.actor, owner=False)
 
@@ -262,7 +264,7 @@ class Memory:
         return self._change(ids, lambda record: verbs.pin(record, pinned))
 
     def tag(self, *ids: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> list[Record]:
-        adding, removing = list(add), list(remove)
+        adding, removing = checked({"tags": add})["tags"], checked({"tags": remove})["tags"]
         return self._change(ids, lambda record: verbs.tag(record, adding, removing))
 
     def merge(self, *ids: str, text: str | None = None) -> Record:
@@ -342,8 +344,7 @@ class Memory:
         choose: Callable[[Reader], int | None],
         force: Collection[str],
     ) -> list[Change]:
-        if n < 0:
-            raise InvalidInput(f"cannot {verb} {n} steps")
+        whole_number(n, f"the steps to {verb}")
         changes: list[Change] = []
         for _ in range(n):
             target = choose(writer.reader)
@@ -379,9 +380,10 @@ class Memory:
         `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
         `explain` appends up to `k` candidates that lost, with a verdict that says by how much.
         """
-        if k < 0:
-            raise InvalidInput(f"k must be 0 or more, not {k}")
+        whole_number(k, "k")
         asked = Cue(text=plain_text(cue, "cue")) if isinstance(cue, str) else cue
+        if not isinstance(asked, Cue):
+            raise InvalidInput(f"a cue must be a text or a Cue, not {type(cue).__name__}")
         asked = asked.narrowed(since=since, until=until, kinds=kinds, speaker=speaker, place=place, tags=tags)
         if not asked.text.strip() and asked.vector is None:
             raise InvalidInput(
@@ -392,8 +394,7 @@ class Memory:
 
     def context(self, cue: str | Cue, tokens: int = 1500) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget."""
-        if tokens < 0:
-            raise InvalidInput(f"tokens must be 0 or more, not {tokens}")
+        whole_number(tokens, "tokens")
         return pack(self.recall(cue, _CONTEXT_POOL), tokens)
 
     def get(self, id: str) -> Record:
@@ -402,7 +403,7 @@ class Memory:
 
     def find(self, ending: str) -> Record:
         """The record whose id is, or alone ends with, this text."""
-        if not ending:
+        if not plain_text(ending, "id"):
             raise InvalidInput("no id was given")
         exact = self._ledger.get([ending])
         if exact:
@@ -416,11 +417,11 @@ class Memory:
 
     def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
         """Every record in these states, in the order of writing."""
-        return _batches(self._ledger, states)
+        return _batches(self._ledger, _states(states))
 
     def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
         """The `n` records written last, newest first."""
-        return self._ledger.newest(n, states=states)
+        return self._ledger.newest(whole_number(n, "n"), states=_states(states))
 
     def descendants(self, *ids: str) -> list[Record]:
         """The records that were made from these, directly or not."""
@@ -428,13 +429,14 @@ class Memory:
 
     def history(self, id: str) -> list[Change]:
         """Every change of one record, oldest first; also of one that an undo took away."""
-        changes = self._ledger.changes(record_id=id)
+        changes = self._ledger.changes(record_id=plain_text(id, "id"))
         if not changes:
             raise RecordNotFound(f"no memory {id!r} in this scope")
         return changes
 
     def log(self, limit: int = 50, *, before: int | None = None, step: int | None = None) -> list[Change]:
         """The newest changes of this scope, newest first; those with `seq < before`, or of one step alone."""
+        whole_number(limit, "limit")
         return self._ledger.changes(step=step, before=before, newest_first=True, limit=limit)
 
     def stats(self) -> Stats:
@@ -528,6 +530,12 @@ class Memory:
         finally:
             Path(name).unlink(missing_ok=True)
         return count
+
+
+def _states(given: Sequence[State]) -> Sequence[State]:
+    if isinstance(given, str) or not set(given) <= set(ALL_STATES):
+        raise InvalidInput(f"states must be a list of {', '.join(ALL_STATES)}, not {given!r}")
+    return tuple(given)
 
 
 def _batches(reader: Reader, states: Sequence[State]) -> Iterator[Record]:

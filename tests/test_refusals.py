@@ -354,6 +354,18 @@ def test_a_closed_memory_says_so(tmp_path: Path, verb: str) -> None:
 
 
 def test_every_public_verb_was_tried_on_a_closed_memory() -> None:
-    harmless = {"attach", "bound", "close", "embedder", "is_owner", "open", "rehearse", "step", "stores", "url"}
+    harmless = {
+        "attach",
+        "bound",
+        "check_open",
+        "close",
+        "embedder",
+        "is_owner",
+        "open",
+        "rehearse",
+        "step",
+        "stores",
+        "url",
+    }
     public = {name for name in vars(Memory) if not name.startswith("_")}
     assert public - harmless - _ON_CLOSED.keys() == set()

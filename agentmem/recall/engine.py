@@ -30,7 +30,10 @@ _DEPTH = 256  # candidates each signal may name; a question for more than 64 hit
 def cue_vector(view: View, cue: Cue) -> NDArray[np.float32] | None:
     """The cue's unit vector: as given, else the embedding of its text."""
     if cue.vector is not None:
-        vector = np.asarray(cue.vector, np.float32)
+        try:
+            vector = np.asarray(cue.vector, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"the cue's vector is not a row of numbers: {error}") from error
         if vector.shape != (view.embedder.dimension,) or not np.isfinite(vector).all():
             raise InvalidInput(
                 f"the cue's vector must be {view.embedder.dimension} finite numbers for {view.embedder.id}",
