@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 
 from agentmem.errors import RecordNotFound
 from agentmem.memory import Memory
@@ -18,6 +19,18 @@ from tests.fakes import TinyEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
 MARK = "Zürich-péché-7731"  # not ASCII, and nothing else says it
+
+
+@pytest.fixture(autouse=True)
+def careless_sqlite() -> Iterator[None]:
+    """As most builds of SQLite are: without secure_delete, which some compile in, and which would hide a fault."""
+
+    def careless(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA secure_delete=OFF")
+
+    event.listen(Engine, "connect", careless)
+    yield
+    event.remove(Engine, "connect", careless)
 
 
 def files_with(memory: Memory, mark: str = MARK) -> list[str]:
