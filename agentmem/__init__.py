@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentmem.aio import AsyncMemory
     from agentmem.config import Settings
+    from agentmem.cues import Context, Cue, Hit
     from agentmem.embedding import Embedder
     from agentmem.errors import (
         AgentMemError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from agentmem.index import Index, Matches
     from agentmem.ledger import Ledger, ScopedLedger
     from agentmem.memory import Memory, Stats
-    from agentmem.records import Change, Context, Cue, Hit, Place, Record, Scope, Source
+    from agentmem.records import Change, Place, Record, Scope, Source
     from agentmem.store import Report, Store
 
 _HOMES = {
@@ -58,7 +59,8 @@ _HOMES = {
     "index": ("Index", "Matches"),
     "ledger": ("Ledger", "ScopedLedger"),
     "memory": ("Memory", "Stats"),
-    "records": ("Change", "Context", "Cue", "Hit", "Place", "Record", "Scope", "Source"),
+    "records": ("Change", "Place", "Record", "Scope", "Source"),
+    "cues": ("Context", "Cue", "Hit"),
     "store": ("Report", "Store"),
 }
 _HOME_OF = {name: home for home, listed in _HOMES.items() for name in listed}

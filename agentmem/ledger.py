@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-from agentmem.records import Change, Json, Record, Scope, State
+from agentmem.records import Change, Record, Scope, State
+from agentmem.values import Json
 
 __all__ = ["Delta", "Draft", "Durability", "Ledger", "ScopedLedger", "Transaction", "Vectors"]
 

@@ -20,6 +20,7 @@ from typing import Literal, ParamSpec, Self, TypeVar, Unpack, cast
 
 from agentmem import undo as undoing
 from agentmem import verbs
+from agentmem.cues import Context, Cue, Hit
 from agentmem.embedding import Embedder
 from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
 from agentmem.intake import Intake, Item
@@ -29,25 +30,10 @@ from agentmem.recall.engine import DEFAULT_SIGNALS, recall
 from agentmem.recall.pack import pack
 from agentmem.recall.stores import Attached
 from agentmem.recall.view import Progress
-from agentmem.records import (
-    DEFAULT_SCOPE,
-    Change,
-    Context,
-    Cue,
-    Hit,
-    Json,
-    Place,
-    Record,
-    RecordFields,
-    Scope,
-    Source,
-    State,
-    checked,
-    plain_text,
-    whole_number,
-)
+from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.registry import STORES, load
 from agentmem.store import Store
+from agentmem.values import Json, plain_text, whole_number
 from agentmem.writing import Writer, Writing, placed
 
 __all__ = ["Memory", "Stats"]
@@ -106,6 +92,7 @@ class Memory:
         `actor` is written to the journal with every change.
         """
         bound = DEFAULT_SCOPE if scope is None else Scope(scope)
+        plain_text(actor, "actor")
         opened = Opened.open(
             path_or_url, scope=bound, embedder=embedder, index=index, create=create, durability=durability
         )

@@ -1,229 +1,42 @@
-"""The words of agentmem as values: a record, its scope, place and sources; a change; a cue, a hit, a context.
+"""What is kept: a record with its scope, place and sources, and the change that journals what happened to it.
 
-Everything here is frozen, compares by value and survives JSON: `X.from_json(x.to_json()) == x`, and fields that a
-later release adds are kept in `extra` and written back, so an old reader never loses a new writer's data. The module
-knows text, time and JSON. It refuses to know where records are kept or how they are found.
+The module knows what a field may hold. It refuses to know where records are kept or how they are found.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from functools import partial
-from numbers import Real
 from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, cast
 
-import uuid_utils
-
 from agentmem.errors import InvalidInput
+from agentmem.values import (
+    ODD,
+    Decoders,
+    Json,
+    Value,
+    encode,
+    many,
+    moment,
+    new_id,
+    now,
+    numbers,
+    plain_json,
+    plain_text,
+    text_of,
+    whole_number,
+)
 
-__all__ = [
-    "Change",
-    "Context",
-    "Cue",
-    "Hit",
-    "Json",
-    "Place",
-    "Record",
-    "RecordFields",
-    "Scope",
-    "Source",
-    "State",
-    "moment",
-    "new_id",
-    "now",
-]
+__all__ = ["Change", "Place", "Record", "RecordFields", "Scope", "Source", "State", "checked", "patch_between"]
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-_Decoders: TypeAlias = "Mapping[str, Callable[[Any], Any]]"
 State: TypeAlias = Literal["live", "forgotten", "replaced"]
 _STATES = ("live", "forgotten", "replaced")
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _SCOPE_PART = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
-
-
-def now() -> datetime:
-    """The present, timezone-aware, in UTC."""
-    return datetime.now(UTC)
-
-
-def new_id() -> str:
-    """A UUIDv7 as text: unique everywhere, and ascending within a process even inside one millisecond."""
-    return str(uuid_utils.uuid7())
-
-
-def moment(value: datetime | str, *, name: str = "at") -> datetime:
-    """A timezone-aware time in UTC from a datetime or an ISO 8601 text; a time without a zone is refused."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise InvalidInput(
-                f"{name}: {value!r} is not an ISO 8601 time", way_out="Write it as 2024-05-03T14:00:00+00:00."
-            ) from error
-    if not isinstance(value, datetime):
-        raise InvalidInput(f"{name} must be a datetime, not {type(value).__name__}")
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise InvalidInput(
-            f"{name} has no time zone: {value.isoformat()}",
-            way_out="Give one: datetime(..., tzinfo=timezone.utc), or value.astimezone() for local time.",
-        )
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:  # year 1 or 9999 moved over the edge by its offset
-        raise InvalidInput(f"{name} is out of range in UTC: {value.isoformat()}") from error
-
-
-def plain_text(value: object, name: str) -> str:
-    """`value` if every backend can store it exactly, else InvalidInput that says which character is in the way."""
-    if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be text, not {type(value).__name__}")
-    if "\0" in value:  # Postgres cannot hold it, and a ledger must be movable
-        raise InvalidInput(
-            f"{name} holds a NUL character at {value.index(chr(0))}",
-            way_out="Remove it; no database keeps it.",
-        )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(
-            f"{name} holds half of a surrogate pair at {error.start}, which is not text",
-            way_out="Decode the input with errors='replace'.",
-        ) from error
-    return value
-
-
-def _plain_json(value: object, name: str) -> Json:
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"{name} is not plain JSON: {error}") from error
-    plain_text(text, name)
-    return cast(Json, json.loads(text))
-
-
-def whole_number(value: object, name: str, least: int = 0) -> int:
-    """`value` if it is a whole number from `least` up to what every database's big integer holds."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-        raise InvalidInput(f"{name} must be a whole number of {least} or more, not {value!r:.40}")
-    return value
-
-
-def _number(value: object, name: str) -> float:
-    try:
-        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # a whole number of 309 digits or more
-        number = math.inf
-    if not math.isfinite(number):
-        raise InvalidInput(f"{name} must be a finite number, not {value!r:.40}")
-    return number
-
-
-def _many(value: Any, name: str) -> Iterable[Any]:
-    """`value` if it is a list of some kind: a text is one, of letters, and never meant."""
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise InvalidInput(f"{name} must be a list, not {type(value).__name__}")
-    return value
-
-
-def _numbers(name: str) -> Callable[[Any], tuple[float, ...]]:
-    return lambda value: tuple(_number(x, name) for x in _many(value, name))
-
-
-def _words(value: str | Iterable[str], name: str) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else _many(value, name)
-    return tuple(plain_text(item, name) for item in listed)
-
-
-def _text_of(name: str) -> Callable[[Any], str]:
-    return lambda value: plain_text(value, name)
-
-
-# What a check may meet in a value that is nothing it expected.
-_ODD = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
-
-
-class _Value:
-    """JSON for frozen dataclasses: fields at their default are left out, unknown keys travel in `extra`."""
-
-    __slots__ = ()
-    _decode: ClassVar[_Decoders] = {}
-    _hidden: ClassVar[frozenset[str]] = frozenset({"extra"})
-
-    def to_json(self) -> dict[str, Json]:
-        out: dict[str, Json] = dict(getattr(self, "extra", {}))
-        for name, default in _json_fields(type(self)):
-            value = getattr(self, name)
-            if value != default:
-                out[name] = _encode(value)
-        return out
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The value, or InvalidInput for anything else than it could have written. `null` says the same as absent."""
-        if not isinstance(data, Mapping):
-            raise InvalidInput(f"{cls.__name__} must be a JSON object, not {type(data).__name__}")
-        values: dict[str, Any] = {}
-        shown = _json_fields(cls)
-        for name, default in shown:
-            if name not in data or (data[name] is None and default is not MISSING):
-                continue
-            try:
-                values[name] = cls._decode[name](data[name])
-            except InvalidInput as error:
-                raise InvalidInput(f"{cls.__name__}.{name}: {error}", way_out=error.way_out) from error
-            except _ODD as error:
-                raise InvalidInput(f"{cls.__name__}.{name}: {error}") from error
-        known = {name for name, _ in shown}
-        extra = cls._kept({key: value for key, value in data.items() if key not in known})
-        try:
-            return cls(**{**values, "extra": extra})
-        except TypeError as error:
-            raise InvalidInput(f"{cls.__name__}: {error}") from error
-
-    @classmethod
-    def _kept(cls, extra: object) -> Mapping[str, Json]:
-        """`extra` checked: plain JSON, under names that are no fields of this class."""
-        if not isinstance(extra, Mapping):
-            raise InvalidInput(f"{cls.__name__}.extra must be a mapping, not {type(extra).__name__}")
-        if not extra:
-            return {}
-        for name, _ in _json_fields(cls):
-            if name in extra:
-                raise InvalidInput(f"{cls.__name__}.extra holds {name!r}, which is a field")
-        return cast("dict[str, Json]", _plain_json(dict(extra), f"{cls.__name__}.extra"))
-
-
-_FIELDS: dict[type, list[tuple[str, Any]]] = {}
-
-
-def _json_fields(cls: type) -> list[tuple[str, Any]]:
-    """The fields that JSON shows, each with its default; looked up once a class."""
-    found = _FIELDS.get(cls)
-    if found is None:
-        found = _FIELDS[cls] = [
-            (f.name, f.default if f.default_factory is MISSING else f.default_factory())
-            for f in fields(cls)
-            if f.name not in cls._hidden  # type: ignore[attr-defined]  # every caller is a _Value
-        ]
-    return found
-
-
-def _encode(value: Any) -> Json:
-    if isinstance(value, str):  # most are
-        return value
-    if isinstance(value, _Value):
-        return value.to_json()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple):
-        return [_encode(item) for item in value]
-    return cast(Json, value)
 
 
 class Scope(tuple[str, ...]):
@@ -238,7 +51,7 @@ class Scope(tuple[str, ...]):
 
     def __new__(cls, parts: str | Iterable[str]) -> Self:
         """`Scope("user:ana/agent:guide")` or `Scope(("user:ana", "agent:guide"))`."""
-        listed = parts.split("/") if isinstance(parts, str) else list(_many(parts, "a scope"))
+        listed = parts.split("/") if isinstance(parts, str) else list(many(parts, "a scope"))
         for part in listed:
             if not isinstance(part, str) or not _SCOPE_PART.fullmatch(part) or part != part.strip():
                 raise InvalidInput(
@@ -272,14 +85,14 @@ DEFAULT_SCOPE = Scope("default")
 
 
 @dataclass(frozen=True, slots=True)
-class Place(_Value):
+class Place(Value):
     """Where something happened: a name, which may be a path (`harbour/pier 3`), and coordinates in R^m when known."""
 
     id: str = ""
     coordinates: tuple[float, ...] | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"id": _text_of("place"), "coordinates": _numbers("place.coordinates")}
+    _decode: ClassVar[Decoders] = {"id": text_of("place"), "coordinates": numbers("place.coordinates")}
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -292,21 +105,21 @@ class Place(_Value):
         if not isinstance(place, Place):
             raise InvalidInput(f"place must be a name or a Place, not {type(value).__name__}")
         name = plain_text(place.id, "place")
-        coordinates = None if place.coordinates is None else _numbers("place.coordinates")(place.coordinates)
+        coordinates = None if place.coordinates is None else numbers("place.coordinates")(place.coordinates)
         if not name.strip() and not coordinates:
             raise InvalidInput("a place needs a name or coordinates")
         return cls(name, coordinates, cls._kept(place.extra))
 
 
 def _span(value: Any) -> tuple[int, int]:
-    start, end = (whole_number(x, "a span's end") for x in _many(value, "a span"))
+    start, end = (whole_number(x, "a span's end") for x in many(value, "a span"))
     if start > end:
         raise InvalidInput(f"a source's span must be 0 <= start <= end, not {start}, {end}")
     return start, end
 
 
 @dataclass(frozen=True, slots=True)
-class Source(_Value):
+class Source(Value):
     """What a memory was made from: another record or a file, and where in it.
 
     `span` counts characters, start inclusive and end exclusive, in the source's text.
@@ -317,7 +130,7 @@ class Source(_Value):
     span: tuple[int, int] | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {"record": _text_of("source"), "file": _text_of("source"), "span": _span}
+    _decode: ClassVar[Decoders] = {"record": text_of("source"), "file": text_of("source"), "span": _span}
 
     @classmethod
     def of(cls, value: Source | str) -> Source:
@@ -353,7 +166,7 @@ class RecordFields(TypedDict, total=False):
 def _tags(value: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise InvalidInput("tags must be a list of words, not one text", way_out=f"Write tags=[{value!r}].")
-    found = {plain_text(tag, "tag").strip() for tag in _many(value, "tags")}
+    found = {plain_text(tag, "tag").strip() for tag in many(value, "tags")}
     if "" in found:
         raise InvalidInput("a tag cannot be empty")
     return tuple(sorted(found))
@@ -390,7 +203,7 @@ def _strength(value: float) -> float:
 def _meta(value: Mapping[str, Json] | None) -> Mapping[str, Json]:
     if value is not None and not isinstance(value, Mapping):
         raise InvalidInput(f"meta must be a mapping, not {type(value).__name__}")
-    return cast("dict[str, Json]", _plain_json(dict(value), "meta")) if value else {}
+    return cast("dict[str, Json]", plain_json(dict(value), "meta")) if value else {}
 
 
 def _bool(value: bool) -> bool:
@@ -410,7 +223,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "place": lambda value: None if value is None else Place.of(value),
     "tags": _tags,
     "meta": _meta,
-    "sources": lambda value: tuple(Source.of(source) for source in _many(value, "sources")),
+    "sources": lambda value: tuple(Source.of(source) for source in many(value, "sources")),
     "strength": _strength,
     "pinned": _bool,
 }
@@ -427,7 +240,7 @@ def checked(given: Mapping[str, Any], checks: Mapping[str, Callable[[Any], Any]]
             out[name] = check(value)
         except InvalidInput:
             raise
-        except _ODD as error:
+        except ODD as error:
             raise InvalidInput(f"{name}: {error}") from error
     return out
 
@@ -458,19 +271,19 @@ _ALL_CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "stored_at": lambda value: moment(value, name="stored_at"),
     "state": _state,
     "revision": _revision,
-    "replaced_by": lambda value: tuple(_id(item) for item in _many(value, "replaced_by")),
+    "replaced_by": lambda value: tuple(_id(item) for item in many(value, "replaced_by")),
     "extra": lambda value: Record._kept(value),
 }
 _DECODE: Mapping[str, Callable[[Any], Any]] = {
     **_ALL_CHECKS,
     "scope": Scope.from_json,
     "place": lambda value: Place.of(Place.from_json(value)),
-    "sources": lambda value: tuple(Source.of(Source.from_json(source)) for source in _many(value, "sources")),
+    "sources": lambda value: tuple(Source.of(Source.from_json(source)) for source in many(value, "sources")),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Record(_Value):
+class Record(Value):
     """One memory.
 
     `at` is when it happened, `stored_at` when it was written; both timezone-aware, in UTC. `session` names the
@@ -502,7 +315,7 @@ class Record(_Value):
     position: int = field(default=0, compare=False, repr=False)
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = _DECODE
+    _decode: ClassVar[Decoders] = _DECODE
     _hidden = frozenset({"extra", "position"})
 
     @classmethod
@@ -543,18 +356,18 @@ def patch_between(old: Record, new: Record) -> tuple[dict[str, Json], dict[str, 
             continue
         was, becomes = getattr(old, f.name), getattr(new, f.name)
         if was != becomes:
-            before[f.name], after[f.name] = _encode(was), _encode(becomes)
+            before[f.name], after[f.name] = encode(was), encode(becomes)
     return before, after
 
 
 def _body(value: Any) -> Mapping[str, Json]:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"a journal entry's body must be a JSON object, not {type(value).__name__}")
-    return cast("dict[str, Json]", _plain_json(dict(value), "a journal entry's body"))
+    return cast("dict[str, Json]", plain_json(dict(value), "a journal entry's body"))
 
 
 @dataclass(frozen=True, slots=True)
-class Change(_Value):
+class Change(Value):
     """One entry of the journal; never altered, save that erasing a memory for good empties `before` and `after`.
 
     `seq` ascends without gaps within a scope's root. `step` is the `seq` of the first change of the same verb call
@@ -575,9 +388,9 @@ class Change(_Value):
     undoes: int | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
-    _decode: ClassVar[_Decoders] = {
+    _decode: ClassVar[Decoders] = {
         **{name: partial(whole_number, name=name) for name in ("seq", "step", "undoes")},
-        **{name: _text_of(name) for name in ("actor", "verb", "record_id", "cause")},
+        **{name: text_of(name) for name in ("actor", "verb", "record_id", "cause")},
         **dict.fromkeys(("before", "after"), _body),
         "at": moment,
     }
@@ -586,79 +399,3 @@ class Change(_Value):
     def erased(self) -> bool:
         """True once the words were erased for good: the entry stays, its bodies are gone."""
         return self.before is None and self.after is None
-
-
-@dataclass(frozen=True, slots=True)
-class Cue(_Value):
-    """What is asked. `since` is inclusive, `until` exclusive; `kinds` and `tags` admit a record that has any of them.
-
-    `vector` replaces the embedding of `text`; its length must be the embedder's dimension.
-    """
-
-    text: str = ""
-    vector: tuple[float, ...] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    kinds: tuple[str, ...] | None = None
-    speaker: str | None = None
-    place: str | None = None
-    tags: tuple[str, ...] | None = None
-    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
-
-    _decode: ClassVar[_Decoders] = {
-        **{name: _text_of(name) for name in ("text", "speaker", "place")},
-        **{name: partial(moment, name=name) for name in ("since", "until")},
-        **{name: partial(_words, name=name) for name in ("kinds", "tags")},
-        "vector": _numbers("vector"),
-    }
-
-    def narrowed(self, **filters: Any) -> Cue:
-        """This cue with the filters that are not None set; those and its own are checked, its vector is not."""
-        own = {name: getattr(self, name) for name in self._decode if name != "vector"}
-        given = own | {name: value for name, value in filters.items() if value is not None}
-        if isinstance(given["place"], Place):
-            given["place"] = given["place"].id
-        return replace(self, **checked({n: v for n, v in given.items() if v is not None}, self._decode))
-
-
-@dataclass(frozen=True, slots=True)
-class Hit(_Value):
-    """A record that a cue brought up. `score` is the sum of `parts`: signal name → contribution.
-
-    `verdict` says why it is here or, for a candidate that lost, why it fell. Winners come first, best first.
-    """
-
-    record: Record
-    score: float
-    parts: Mapping[str, float] = field(default_factory=dict)
-    verdict: str = ""
-    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
-
-    _decode: ClassVar[_Decoders] = {
-        "record": Record.from_json,
-        "score": lambda v: _number(v, "score"),
-        "parts": lambda v: {plain_text(name, "parts"): _number(part, name) for name, part in v.items()},
-        "verdict": _text_of("verdict"),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Context(_Value):
-    """Memories packed for a prompt: `text` quotes them as data, oldest first, and takes at most `budget` tokens.
-
-    `tokens` is the count as estimated; `left_out` says in words what did not get in and why.
-    """
-
-    text: str
-    hits: tuple[Hit, ...] = ()
-    tokens: int = 0
-    budget: int = 0
-    left_out: tuple[str, ...] = ()
-    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
-
-    _decode: ClassVar[_Decoders] = {
-        **{name: partial(whole_number, name=name) for name in ("tokens", "budget")},
-        "text": _text_of("text"),
-        "hits": lambda v: tuple(Hit.from_json(hit) for hit in _many(v, "hits")),
-        "left_out": lambda v: tuple(plain_text(item, "left_out") for item in _many(v, "left_out")),
-    }

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from agentmem.records import Change, Cue, Hit, Json
+from agentmem.cues import Cue, Hit
+from agentmem.records import Change
+from agentmem.values import Json
 
 __all__ = ["Report", "Store"]
 

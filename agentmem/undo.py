@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from agentmem.errors import Conflict, InvalidInput, UndoBlocked
 from agentmem.ledger import Draft, Reader
-from agentmem.records import Change, Record, patch_between, whole_number
+from agentmem.records import Change, Record, patch_between
+from agentmem.values import whole_number
 
 __all__ = ["next_redo", "next_undo", "resolve", "take_back"]
 

@@ -12,17 +12,8 @@ from typing import Any
 
 from agentmem.errors import Conflict, InvalidInput, RecordNotFound
 from agentmem.ledger import Draft, Reader
-from agentmem.records import (
-    Record,
-    RecordFields,
-    Scope,
-    Source,
-    State,
-    checked,
-    patch_between,
-    plain_text,
-    whole_number,
-)
+from agentmem.records import Record, RecordFields, Scope, Source, State, checked, patch_between
+from agentmem.values import plain_text, whole_number
 
 __all__ = [
     "Erasure",

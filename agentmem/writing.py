@@ -15,7 +15,8 @@ from typing import Any, TypeVar, cast
 from agentmem.embedding import embedding_text, text_digest
 from agentmem.ledger import Draft, Transaction, Vectors
 from agentmem.opened import Opened
-from agentmem.records import Change, Record, Scope, plain_text
+from agentmem.records import Change, Record, Scope
+from agentmem.values import plain_text
 
 __all__ = ["Writer", "Writing", "placed"]
 

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from agentmem import Memory
-from agentmem.records import new_id
+from agentmem.values import new_id
 from agentmem_stores.vectors.exact import ExactIndex
 from benchmarks.measure import Took, alternating, keep, machine_line, median, percentile, rounded, timed
 

@@ -16,8 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from agentmem import errors, registry
+from agentmem.cues import Hit
 from agentmem.memory import Memory
-from agentmem.records import Change, Hit, Record
+from agentmem.records import Change, Record
 from agentmem_apps.cli.app import SECTIONS, program
 from agentmem_apps.cli.exits import ExitCode, exit_code_for
 from agentmem_apps.importers.formats import FORMATS

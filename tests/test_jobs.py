@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agentmem.errors import InvalidInput
-from agentmem.records import Scope, now
+from agentmem.records import Scope
+from agentmem.values import now
 from agentmem_stores.sql.jobs import FIRST_PAUSE, Jobs
 from agentmem_stores.sql.ledger import SqlLedger, open_sqlite
 

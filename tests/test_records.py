@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 import agentmem
 from agentmem import records as words
+from agentmem.cues import Context, Cue, Hit
 from agentmem.errors import InvalidInput
-from agentmem.records import Change, Context, Cue, Hit, Place, Record, Scope, Source, State, moment, new_id
+from agentmem.records import Change, Place, Record, Scope, Source, State
+from agentmem.values import moment, new_id
 
 Value: TypeAlias = Change | Context | Cue | Hit | Place | Record | Source
 VALUES: list[type[Value]] = [Change, Context, Cue, Hit, Place, Record, Source]

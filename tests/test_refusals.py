@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from agentmem.cues import Cue
 from agentmem.errors import AgentMemError, InvalidInput, MemoryClosed, RecordNotFound
 from agentmem.memory import Memory
-from agentmem.records import Cue, Place, Record, Scope, Source, State
+from agentmem.records import Place, Record, Scope, Source, State
 from tests.fakes import DIMENSION, TinyEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")

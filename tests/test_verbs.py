@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agentmem.cues import Cue
 from agentmem.errors import Conflict, InvalidInput, RecordNotFound
 from agentmem.memory import Memory
-from agentmem.records import Cue, Place, Record, Scope, Source, State
+from agentmem.records import Place, Record, Scope, Source, State
 from tests.fakes import DIMENSION, TinyEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")

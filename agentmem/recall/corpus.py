@@ -20,7 +20,8 @@ from agentmem.embedding import embedding_text
 from agentmem.recall.text import terms
 
 if TYPE_CHECKING:
-    from agentmem.records import Cue, Record
+    from agentmem.cues import Cue
+    from agentmem.records import Record
 
 Rows: TypeAlias = NDArray[np.intp]
 Ints: TypeAlias = "array[int]"

@@ -13,13 +13,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.cues import Cue, Hit
 from agentmem.embedding import embed_checked, unit_rows
 from agentmem.errors import InvalidInput
 from agentmem.recall.corpus import Rows
 from agentmem.recall.fuse import Asked, pool, weigh
 from agentmem.recall.signals import Dense, Lexical, Question, Signal
 from agentmem.recall.view import View
-from agentmem.records import Cue, Hit
 
 __all__ = ["DEFAULT_SIGNALS", "recall"]
 

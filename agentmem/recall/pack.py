@@ -10,8 +10,9 @@ import json
 import math
 from collections.abc import Sequence
 
+from agentmem.cues import Context, Hit
 from agentmem.recall.text import terms
-from agentmem.records import Context, Hit, Record
+from agentmem.records import Record
 
 __all__ = ["estimate_tokens", "pack"]
 

@@ -18,8 +18,8 @@ from agentmem.recall.corpus import Corpus, Rows
 from agentmem.recall.text import terms
 
 if TYPE_CHECKING:
+    from agentmem.cues import Cue
     from agentmem.index import Index
-    from agentmem.records import Cue
 
 __all__ = ["Dense", "Evidence", "Lexical", "Question", "Signal"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from agentmem.cues import Hit
 from agentmem.ledger import ScopedLedger
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signals import Evidence, Question, Scores
-from agentmem.records import Hit
 from agentmem.store import Store
 
 __all__ = ["Attached"]

@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from statistics import median
 
+from agentmem.cues import Hit
 from agentmem.memory import Memory
-from agentmem.records import Hit
 from agentmem_apps.importers.run import import_file
 
 __all__ = ["run_demo"]

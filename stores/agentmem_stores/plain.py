@@ -21,7 +21,8 @@ import numpy as np
 
 from agentmem.errors import Conflict
 from agentmem.ledger import Delta, Draft, Reader, Transaction, Vectors, vectors_cursor
-from agentmem.records import Change, Record, Scope, State, now
+from agentmem.records import Change, Record, Scope, State
+from agentmem.values import now
 from agentmem.verify import disagreements
 
 __all__ = ["PlainLedger"]

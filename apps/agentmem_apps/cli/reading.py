@@ -19,8 +19,9 @@ from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, local_t
 from agentmem_apps.cli.wording import details, record_row
 
 if TYPE_CHECKING:
+    from agentmem.cues import Hit
     from agentmem.memory import Memory
-    from agentmem.records import Hit, Record
+    from agentmem.records import Record
 
 __all__ = ["recall", "show"]
 

@@ -17,10 +17,12 @@ from time import perf_counter
 from typing import IO, Self, TypeAlias
 
 from agentmem import __version__
+from agentmem.cues import Hit
 from agentmem.embedding import Embedder, open_embedder
 from agentmem.errors import InvalidInput
 from agentmem.memory import Memory
-from agentmem.records import Hit, Json, Record, Scope
+from agentmem.records import Record, Scope
+from agentmem.values import Json
 from agentmem_apps.evaluate.dataset import Conversation, Dataset, Question
 from agentmem_apps.evaluate.metrics import METRICS, mean, score
 from agentmem_apps.importers.run import write

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from agentmem.errors import ImportFailed, InvalidInput
-from agentmem.records import Json, Record
+from agentmem.records import Record
+from agentmem.values import Json
 from agentmem_apps.importers.formats import FORMATS, detect
 from agentmem_apps.importers.reading import Options, Reader, Skip
 

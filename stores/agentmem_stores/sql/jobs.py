@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from agentmem.errors import InvalidInput
-from agentmem.records import Json, Scope, new_id, now
+from agentmem.records import Scope
+from agentmem.values import Json, new_id, now
 from agentmem_stores.sql.schema import dump, from_micros, jobs, to_micros
 
 if TYPE_CHECKING:

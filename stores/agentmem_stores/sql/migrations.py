@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, insert, inspect, select
 
 from agentmem.errors import LedgerError
-from agentmem.records import now
+from agentmem.values import now
 from agentmem_stores.sql import schema
 
 FIRST = "m001_initial"  # the tables of agentmem 0.1

@@ -30,7 +30,8 @@ from sqlalchemy import (
     and_,
 )
 
-from agentmem.records import Change, Json, Place, Record, Scope, Source, State
+from agentmem.records import Change, Place, Record, Scope, Source, State
+from agentmem.values import Json
 
 metadata = MetaData()
 

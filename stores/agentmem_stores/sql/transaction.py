@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from agentmem.errors import Conflict, EmbeddingError
 from agentmem.ledger import Draft, Vectors, vectors_cursor
-from agentmem.records import Change, Record, Scope, now
+from agentmem.records import Change, Record, Scope
+from agentmem.values import now
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
