@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from agentmem.embedding import Embedder
+from agentmem.errors import MemoryClosed
 from agentmem.ledger import Durability
 from agentmem.memory import Memory
 from agentmem.records import Scope
@@ -39,7 +40,8 @@ class AsyncMemory:
     """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
 
     `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), and
-    `records` and `export_lines` are left to `memory.sync`, which is the `Memory` underneath.
+    `records` and `export_lines` are left to `memory.sync`, which is the `Memory` underneath. A verb that runs already
+    is not stopped when the task that awaits it is cancelled: what it writes is written, whole.
     """
 
     def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:
@@ -49,7 +51,13 @@ class AsyncMemory:
     async def _run(self, call: Callable[[], T]) -> T:
         self.sync.check_open()  # before the threads, which closing ends
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(call))
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(call))
+        except RuntimeError as error:  # the threads are shut down: somebody closes it at this moment
+            raise MemoryClosed(
+                "this memory is being closed", way_out="Open it again: AsyncMemory.open(path)."
+            ) from error
+        return await running
 
     @classmethod
     async def open(

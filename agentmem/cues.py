@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
+from agentmem.errors import InvalidInput
 from agentmem.records import Place, Record, checked
 from agentmem.values import (
     Decoders,
@@ -54,6 +55,8 @@ class Cue(Value):
         """This cue with the filters that are not None set; those and its own are checked, its vector is not."""
         own = {name: getattr(self, name) for name in self._decode if name != "vector"}
         given = own | {name: value for name, value in filters.items() if value is not None}
+        if isinstance(given["place"], Place) and not given["place"].id:
+            raise InvalidInput("a place without a name is no filter")
         if isinstance(given["place"], Place):
             given["place"] = given["place"].id
         return replace(self, **checked({n: v for n, v in given.items() if v is not None}, self._decode))

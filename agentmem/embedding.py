@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 from agentmem.errors import EmbeddingError
 from agentmem.records import Record
 from agentmem.registry import EMBEDDERS, load
+from agentmem.values import ODD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +73,11 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float3
 
     try:
         matrix = np.asarray(embedder.embed(texts), dtype=np.float32)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise EmbeddingError(f"{embedder.id} could not embed {len(texts)} texts: {error}") from error
+    except (*ODD, AssertionError, RuntimeError, MemoryError, OSError) as error:  # a stranger's code
+        raise EmbeddingError(
+            f"{embedder.id} could not embed {len(texts)} texts: {error!r}",
+            way_out="Open the memory with embedder='hash', which always works, until it is mended.",
+        ) from error
     if matrix.shape != (len(texts), embedder.dimension):
         raise EmbeddingError(
             f"{embedder.id} gave shape {matrix.shape} for {len(texts)} texts of {embedder.dimension} dimensions"

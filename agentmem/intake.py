@@ -45,7 +45,7 @@ class Intake:
             if fresh:
                 taken.fresh.add(record.id)
             if vector is not None:
-                given[record.id] = vector
+                given[record.id] = _compact(vector)
         taken.vectors = unit_vectors(given, embedder)
         return taken
 
@@ -73,6 +73,17 @@ def _read(item: Item, scope: Scope) -> tuple[Record, bool, Sequence[float] | Non
         return Record.create(given.pop("text"), scope=scope, id=id, **given), id is None, vector
     except TypeError as error:
         raise InvalidInput(str(error)) from error
+
+
+def _compact(vector: Any) -> Any:
+    """A row of numbers in 4 bytes each, so that many lists of floats need not be held; others as they are."""
+    import numpy as np
+
+    try:
+        row = np.asarray(vector, np.float64)
+        return row.astype(np.float32) if np.abs(row).max(initial=0) < np.finfo(np.float32).max else row
+    except (TypeError, ValueError, OverflowError):
+        return vector  # refused with all others in `unit_vectors`
 
 
 def unit_vectors(given: Mapping[str, Sequence[float]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import Literal, Self, TypeVar, Unpack, cast
 
 from agentmem import undo as undoing
 from agentmem import verbs
@@ -39,7 +39,6 @@ from agentmem.writing import Writer, Writing, placed
 __all__ = ["Memory", "Stats"]
 
 T = TypeVar("T")
-P = ParamSpec("P")
 ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
 _CHUNK = 1_000  # records written by one statement, or read by one
 _CONTEXT_POOL = 64  # hits that a packed context chooses from
@@ -294,6 +293,8 @@ class Memory:
         going = self._writing.run(work)
         if not self._writing.rehearsing:
             self._ledger.reclaim()
+            for attached in self._stores.values():
+                attached.follow()
         return going
 
     def restore(self, *ids: str) -> list[Record]:
@@ -404,7 +405,7 @@ class Memory:
 
     def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
         """Every record in these states, in the order of writing."""
-        return _batches(self._ledger, _states(states))
+        return _batches(lambda: self._ledger, _states(states))
 
     def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
         """The `n` records written last, newest first."""
@@ -424,6 +425,9 @@ class Memory:
     def log(self, limit: int = 50, *, before: int | None = None, step: int | None = None) -> list[Change]:
         """The newest changes of this scope, newest first; those with `seq < before`, or of one step alone."""
         whole_number(limit, "limit")
+        for name, seq in (("before", before), ("step", step)):
+            if seq is not None:
+                whole_number(seq, name)
         return self._ledger.changes(step=step, before=before, newest_first=True, limit=limit)
 
     def stats(self) -> Stats:
@@ -450,6 +454,8 @@ class Memory:
 
     def reindex(self, name: str = "vectors", progress: Progress | None = None) -> int:
         """Throw a projection away and build it again from the ledger: `vectors`, or an attached store's name."""
+        if self._writing.rehearsing:
+            raise InvalidInput("building anew cannot be rehearsed")
         if name in self._stores:
             self._stores[name].store.clear()
             return self._stores[name].follow()
@@ -491,7 +497,7 @@ class Memory:
                 "records": sum(reader.counts().values()),
             }
             yield json.dumps(header, ensure_ascii=False)
-            for record in _batches(reader, ALL_STATES):
+            for record in _batches(lambda: reader, ALL_STATES):
                 yield json.dumps(record.to_json(), ensure_ascii=False)
 
     def export(self, path: str | PathLike[str]) -> int:
@@ -520,13 +526,13 @@ class Memory:
 
 
 def _states(given: Sequence[State]) -> Sequence[State]:
-    if isinstance(given, str) or not set(given) <= set(ALL_STATES):
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(state in ALL_STATES for state in given):
         raise InvalidInput(f"states must be a list of {', '.join(ALL_STATES)}, not {given!r}")
     return tuple(given)
 
 
-def _batches(reader: Reader, states: Sequence[State]) -> Iterator[Record]:
+def _batches(reader: Callable[[], Reader], states: Sequence[State]) -> Iterator[Record]:
     after = 0
-    while batch := reader.scan(after=after, limit=_CHUNK, states=states):
+    while batch := reader().scan(after=after, limit=_CHUNK, states=states):
         yield from batch
         after = batch[-1].position

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from os import PathLike
+from os import PathLike, fspath
 from typing import cast
 
 from agentmem.embedding import Embedder, open_embedder
@@ -32,7 +32,11 @@ def open_ledger(location: str | PathLike[str], *, create: bool = True, durabilit
     """The ledger in a folder (SQLite), or at a URL whose scheme names an installed one. LedgerError when it fails."""
     if durability not in ("process", "power"):
         raise InvalidInput(f"durability must be 'process' or 'power', not {durability!r}")
-    location = str(location)
+    if not isinstance(location, str | PathLike):
+        raise InvalidInput(f"a memory is opened by a path or a URL, not by {type(location).__name__}")
+    location = fspath(location)
+    if not isinstance(location, str):
+        raise InvalidInput("the memory's path must be text, not bytes")
     if not location.strip():
         raise InvalidInput("the memory's path is empty")
     scheme, separator, _ = location.partition("://")
@@ -101,7 +105,7 @@ class Opened:
             if not self._written:  # a thread woken by every write would cost each a change of threads
                 self._wake.notify()
             self._written[scope] = self._written.get(scope, 0) + changes
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._embed_when_quiet, name="agentmem-embedding", daemon=True)
                 self._thread.start()
 

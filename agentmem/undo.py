@@ -14,7 +14,7 @@ from agentmem.ledger import Draft, Reader
 from agentmem.records import Change, Record, patch_between
 from agentmem.values import whole_number
 
-__all__ = ["next_redo", "next_undo", "resolve", "take_back"]
+__all__ = ["next_redo", "next_undo", "resolve", "stands", "take_back"]
 
 _ERASED = "was erased for good"
 
@@ -35,6 +35,11 @@ def _standing(reader: Reader) -> Iterator[tuple[Change, bool]]:
         if stands and change.undoes is not None:
             taken_back.add(change.undoes)
         yield change, stands
+
+
+def stands(reader: Reader, step: int) -> bool:
+    """Whether a step was written and is not taken back."""
+    return next((stands for change, stands in _standing(reader) if change.step == step), False)
 
 
 def next_undo(reader: Reader) -> int | None:

@@ -13,17 +13,13 @@ _BATCH = 5_000
 def disagreements(reader: Reader) -> list[str]:
     """Replay the journal from its first entry and hold every record against the result; sentences, [] when equal."""
     told: dict[str, dict[str, Any]] = {}
-    erased: set[str] = set()
     wrong: list[str] = []
     after = 0
     while changes := reader.changes(after=after, limit=_BATCH):
         after = changes[-1].seq
         for change in changes:
             id = change.record_id
-            if change.erased:
-                erased.add(id)
-                told.pop(id, None)
-            elif change.after is None:
+            if change.after is None:  # erased entries too
                 told.pop(id, None)
             elif change.before is None:
                 told[id] = dict(change.after)

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from agentmem import undo as undoing
 from agentmem.embedding import embedding_text, text_digest
 from agentmem.ledger import Draft, Transaction, Vectors
 from agentmem.opened import Opened
@@ -32,12 +33,13 @@ class _Step:
     cause: str
     actor: str
     number: int | None = None  # the seq of its first change, once that is durable
+    open: bool = True  # a task started inside may outlive it
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 # What the running thread or task is inside of; others do not see it.
 _steps: ContextVar[tuple[_Step, ...]] = ContextVar("agentmem_steps", default=())
-_rehearsing: ContextVar[bool] = ContextVar("agentmem_rehearsing", default=False)
+_rehearsing: ContextVar[tuple[Opened, ...]] = ContextVar("agentmem_rehearsing", default=())
 
 
 class _Rehearsed(Exception):  # no error: it carries a result out of the transaction that is rolled back
@@ -102,11 +104,12 @@ class Writing:
         try:
             yield
         finally:
+            made.open = False
             _steps.reset(token)
 
     @contextmanager
     def rehearse(self) -> Iterator[None]:
-        token = _rehearsing.set(True)
+        token = _rehearsing.set((*_rehearsing.get(), self._opened))
         try:
             yield
         finally:
@@ -114,7 +117,7 @@ class Writing:
 
     @property
     def rehearsing(self) -> bool:
-        return _rehearsing.get()
+        return self._opened in _rehearsing.get()
 
     @property
     def origin(self) -> tuple[str, str]:
@@ -124,7 +127,8 @@ class Writing:
 
     def _inside(self) -> _Step | None:
         """The outermost step of this scope that is open here: an inner one joins it."""
-        return next((s for s in _steps.get() if s.opened is self._opened and s.scope == self._scope), None)
+        mine = (step for step in _steps.get() if step.opened is self._opened and step.scope == self._scope)
+        return next((step for step in mine if step.open), None)
 
     def run(self, work: Callable[[Writer], T]) -> T:
         """The result of `work`, durable unless this is a rehearsal."""
@@ -142,7 +146,9 @@ class Writing:
         rehearsing = self.rehearsing  # read here: the work may run on another thread, which leads the commit
 
         def run(transaction: Transaction) -> tuple[T, Writer]:
-            writer = Writer(transaction, actor, cause, step)
+            # A step that somebody took back meanwhile is not joined: what it holds could never be undone.
+            joined = step if step is not None and undoing.stands(transaction, step) else None
+            writer = Writer(transaction, actor, cause, joined)
             result = work(writer)
             if rehearsing:
                 raise _Rehearsed(result)

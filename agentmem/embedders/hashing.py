@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 import re
 import threading
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from agentmem.embedders.english import English
 from agentmem.embedding import unit_rows
 from agentmem.errors import InvalidInput
+from agentmem.recall.text import UNSPACED, WORD, fold
 
 __all__ = ["VERSION", "HashEmbedder"]
 
@@ -48,14 +48,6 @@ _BATCH: Final = 256  # texts summed at once: 1 MB of float64 at 512 dimensions
 _CACHED: Final = 20_000  # words kept with their features: about 15 MB
 _LONGEST: Final = 64  # letters; beyond it are keys, encoded data and unspaced pages, not words worth keeping
 
-# Letters and digits with the vowel signs and tone marks of Indic and south-east Asian scripts, which \w leaves out.
-_WORD = re.compile(
-    r"(?:[^\W_]|[\u0300-\u036f\u0900-\u0963\u0971-\u0dff\u0e00-\u0e4e\u0e80-\u0fbc\u1000-\u1049\u1780-\u17d3])+"
-)
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-_ACCENTS = re.compile("[\u0300-\u036f]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _DATED = re.compile(r"\(\d{1,2} \w+ \d{1,4}\) ")
 
@@ -79,14 +71,6 @@ def _spread(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
         mixed *= np.uint64(factor)
     mixed ^= mixed >> np.uint64(33)
     return mixed
-
-
-def _plain(text: str) -> str:
-    """Lower case, compatible forms merged, Latin accents dropped: `Café`, `CAFE` and full-width `ｃａｆｅ` are one."""
-    if text.isascii():
-        return text.lower()
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
-    return unicodedata.normalize("NFC", bare).casefold()
 
 
 def _hash(feature: str, kind: int) -> int:
@@ -145,7 +129,7 @@ class HashEmbedder:
         pair_rows: list[int] = []
         pair_weights: list[float] = []
         for row, text in enumerate(texts):
-            written = _WORD.findall(_plain(text))
+            written = WORD.findall(fold(text))
             known = {}
             for spelling, count in Counter(written).items():
                 word = known[spelling] = self._word(spelling)
@@ -187,7 +171,7 @@ class HashEmbedder:
         return known
 
     def _learnt(self, written: str) -> _Word:
-        if _UNSPACED.search(written):
+        if UNSPACED.search(written):
             features = [(_hash(gram, _LETTERS), weight) for gram, weight in _unspaced_grams(written)]
             place, sign = self._landed(np.array([hash_ for hash_, _ in features], dtype=np.uint64))
             return _Word(place, sign * [weight for _, weight in features], _hash(written, _WORDS), 0.0)

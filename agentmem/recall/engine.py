@@ -74,7 +74,8 @@ def recall(
             verdict=verdict,
         )
         for i, position, verdict in zip(order, chosen, winners + losers, strict=True)
-        if int(position) in found  # erased by another process between the two reads
+        # Erased or forgotten by another process between the two reads.
+        if int(position) in found and found[int(position)].state == "live"
     ]
 
 

@@ -7,12 +7,13 @@ characters. Nothing is translated and no text is ever changed: terms are only ke
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from functools import lru_cache
 
 import Stemmer
 
-__all__ = ["terms"]
+__all__ = ["UNSPACED", "WORD", "fold", "terms"]
 
 # The commonest English words, which say nothing about what a sentence is about (after Lucene's and Snowball's lists).
 _STOP_WORDS = frozenset(
@@ -25,30 +26,43 @@ _STOP_WORDS = frozenset(
     """.split()
 )
 
-_WORD = re.compile(r"[^\W_]+")
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+# Letters and digits, with the vowel signs and tone marks of Indic and south-east Asian scripts, which \w leaves out.
+WORD = re.compile(
+    r"(?:[^\W_]|[\u0300-\u036f\u0900-\u0963\u0971-\u0dff\u0e00-\u0e4e\u0e80-\u0fbc\u1000-\u1049\u1780-\u17d3])+"
 )
-_english = Stemmer.Stemmer("english", 0)  # its own cache is not bounded by memory, and the one below is faster
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+UNSPACED = re.compile(f"[{_UNSPACED}]")
+_RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_english = Stemmer.Stemmer("english", 0)  # without its cache, which is slower than the one below
+_lock = threading.Lock()  # a Stemmer may serve one thread at a time
+
+
+def fold(text: str) -> str:
+    """Lower case, compatible forms merged, Latin accents dropped: `Café`, `CAFE` and full-width `ｃａｆｅ` are one."""
+    if text.isascii():
+        return text.lower()
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return _ACCENTS.sub("", unicodedata.normalize("NFC", bare).casefold())
 
 
 @lru_cache(maxsize=200_000)
 def _stem(word: str) -> str:
     """The word's stem, or "" for a stop word. Snowball's English stemmer leaves words of other scripts as they are."""
-    return "" if word in _STOP_WORDS else str(_english.stemWord(word))
+    if word in _STOP_WORDS:
+        return ""
+    with _lock:
+        return str(_english.stemWord(word))
 
 
 def terms(text: str) -> list[str]:
     """The text's terms in order, repeats kept."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    found = []
-    for word in _WORD.findall(text.casefold()):
-        if word.isascii() or not _UNSPACED.search(word):
-            stem = _stem(word)
-            if stem:
-                found.append(stem)
-        else:
-            for run in re.findall(rf"{_UNSPACED.pattern}|[^\W_]", word):
+    found: list[str] = []
+    for word in WORD.findall(fold(text)):
+        runs = [word] if word.isascii() or not UNSPACED.search(word) else _RUN.findall(word)
+        for run in runs:
+            if UNSPACED.match(run):
                 found.extend(run[i : i + 2] for i in range(max(1, len(run) - 1)))
+            elif stem := _stem(run):
+                found.append(stem)
     return found

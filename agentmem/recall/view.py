@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
-from agentmem.errors import LedgerError
+from agentmem.errors import EmbeddingError, LedgerError
 from agentmem.index import Index
-from agentmem.ledger import ScopedLedger, Vectors, vectors_cursor
+from agentmem.ledger import Delta, ScopedLedger, Vectors, vectors_cursor
 from agentmem.recall.corpus import Corpus
 from agentmem.records import Record
 
@@ -24,6 +25,7 @@ __all__ = ["Progress", "View"]
 log = logging.getLogger("agentmem")
 
 Progress = Callable[[int, int], None]
+_WINDOW = 10_000  # changes taken in at once when a scope is first asked: bounds what is held beside the arrays
 _BATCH = 256  # texts embedded between two commits: what a kill can cost, and how long a recall may wait for a batch
 
 
@@ -42,26 +44,41 @@ class View:
     def refresh(self) -> None:
         """Bring the corpus and the index up to the journal's head, embedding first what has no vector yet."""
         with self.lock:
-            if self.ledger.head() == self._followed:
-                return
-            delta = self.ledger.changed(self._followed)
+            head = self.ledger.head()
+            while self._followed < head:
+                delta = self.ledger.changed(self._followed, _WINDOW)
+                self.corpus.apply(delta.records, delta.gone)
+                try:
+                    self.embed(until=delta.head)
+                except (LedgerError, EmbeddingError) as error:
+                    # Locked, read-only, full, or a broken embedder: what is known by its words can still be found. Not
+                    # followed, so the next question tries again.
+                    log.warning("recall goes on without the newest vectors: %s", error)
+                    self._follow_words(delta.head, head)
+                    return
+                self._feed(delta)
+                self._followed = delta.head
+
+    def _follow_words(self, after: int, head: int) -> None:
+        while after < head:
+            delta = self.ledger.changed(after, _WINDOW)
             self.corpus.apply(delta.records, delta.gone)
-            try:
-                self.embed(until=delta.head)
-            except LedgerError as error:  # locked, read-only or full: what is known by its words can still be found
-                log.warning("recall goes on without the newest vectors: %s", error)
-                return  # not followed, so the next question tries again
-            if self.index.cursor != self._followed:  # an index that outlives the process is elsewhere in the journal
-                delta = self.ledger.changed(self.index.cursor)
-                self.embed(until=delta.head)
-            live = [record.position for record in delta.records if record.state == "live"]
-            dead = [record.position for record in delta.records if record.state != "live"]
-            # Everything at once when everything is new: one statement instead of one for each few hundred positions.
-            known = self.ledger.vectors(self.embedder.id, live if self.index.cursor else None)
-            wanted = np.isin(known.positions, np.array(live, np.int64))
-            matrix = known.matrix.reshape(-1, self.embedder.dimension)
-            self.index.apply(known.positions[wanted], matrix[wanted], [*dead, *delta.gone], delta.head)
-            self._followed = delta.head
+            after = delta.head
+
+    def _feed(self, delta: Delta) -> None:
+        if delta.head <= self.index.cursor:  # an index that outlives the process may be further on
+            return
+        live = [record.position for record in delta.records if record.state == "live"]
+        dead = [record.position for record in delta.records if record.state != "live"]
+        known = self.ledger.vectors(self.embedder.id, live)
+        if len(known.positions) and known.matrix.shape[1] != self.embedder.dimension:
+            raise EmbeddingError(
+                f"{self.embedder.id} has vectors of {known.matrix.shape[1]} dimensions here, "
+                f"not {self.embedder.dimension}",
+                way_out="Give the embedder another id: vectors of two models are never mixed.",
+            )
+        matrix = known.matrix.reshape(-1, self.embedder.dimension)
+        self.index.apply(known.positions, matrix, [*dead, *delta.gone], delta.head)
 
     def pending(self) -> int:
         """Records changed since the embedder last came by: how many texts may wait for a vector."""
@@ -104,9 +121,34 @@ class View:
         known = self.ledger.vectors(self.embedder.id, list(texts))
         current = dict(zip(known.positions.tolist(), known.digests, strict=True))
         missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
-        matrix = np.empty((0, self.embedder.dimension), np.float32)
-        if missing:
-            matrix = embed_checked(self.embedder, [texts[position] for position in missing])
-        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
+        rows = self._vectors([texts[position] for position in missing])
+        kept = [(position, row) for position, row in zip(missing, rows, strict=True) if row is not None]
+        for position, row in zip(missing, rows, strict=True):
+            if row is None:
+                id = next(record.id for record in records if record.position == position)
+                log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
+        matrix = np.array([row for _, row in kept], np.float32).reshape(-1, self.embedder.dimension)
+        positions = [position for position, _ in kept]
+        made = Vectors(np.array(positions, np.int64), [digests[position] for position in positions], matrix)
         self.ledger.transact(lambda transaction: transaction.put_vectors(self.embedder.id, made, moved=moved))
-        return len(missing)
+        return len(kept)
+
+    def _vectors(self, texts: list[str]) -> list[NDArray[np.float32] | None]:
+        """A row for each text, None for one that the embedder refuses while it takes others.
+
+        When it takes none of three tried alone, the fault is its own: EmbeddingError, and all are tried again later.
+        """
+        try:
+            return list(embed_checked(self.embedder, texts)) if texts else []
+        except EmbeddingError as error:
+            tried = sorted({0, len(texts) // 2, len(texts) - 1})
+            if all(self._alone(texts[i]) is None for i in tried):
+                raise error
+        return [self._alone(text) for text in texts]
+
+    def _alone(self, text: str) -> NDArray[np.float32] | None:
+        try:
+            row: NDArray[np.float32] = embed_checked(self.embedder, [text])[0]
+            return row
+        except EmbeddingError:
+            return None

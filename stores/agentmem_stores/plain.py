@@ -227,7 +227,7 @@ class _PlainTransaction(_PlainReader):
 
     def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         self._kept.journal = [
-            (position, replace(change, before=None, after=None) if change.record_id in ids else change)
+            (position, replace(change, before=None, after=None, cause="") if change.record_id in ids else change)
             for position, change in self._kept.journal
         ]
         return self.write([Draft("erase", id, None, None, None) for id in ids], actor=actor, cause=cause, step=step)

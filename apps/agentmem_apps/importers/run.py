@@ -1,12 +1,16 @@
 """Taking a file in: read all of it first, then write all of it, as one step.
 
-Nothing is written before the whole file has been read and checked, and an import that is broken off is taken back. A
-second import of the same file finds its ids there already and adds nothing. The module knows no format.
+Nothing is written before the whole file has been read and checked, and an import that is broken off is taken back. One
+that is killed in its middle leaves a part, as one step: an undo removes it, a second import completes it. A second
+import of the same file finds its ids there already and adds nothing. The module knows no format.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -108,8 +112,24 @@ def write(
         finished = True
     finally:
         if first and not finished:
-            memory.undo(step=max(c.step for c in memory.history(first) if c.verb == "add"))
+            with _undisturbed():
+                memory.undo(step=max(c.step for c in memory.history(first) if c.verb == "add"))
     return added
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """An impatient second Ctrl-C would leave half a file behind, so it waits until this is over."""
+    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted, and may say so
+        yield
+        return
+    asked = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in asked]
+    try:
+        yield
+    finally:
+        for number, handler in zip(asked, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _checked(

@@ -150,16 +150,16 @@ class GroupCommit:
                 if not ticket.done:
                     with self._queue:
                         batch, self._waiting = self._waiting, []
-                    self._commit(batch)
+                    self._commit(batch, ticket)
         finally:
-            if not ticket.done:  # interrupted while it waited: what its caller gave up on is not written later
+            if not ticket.done:  # interrupted while it waited, and nobody has taken it up yet
                 with self._queue:
                     self._waiting = [other for other in self._waiting if other is not ticket]
         if ticket.error is not None:
             raise ticket.error
         return cast(T, ticket.result)
 
-    def _commit(self, batch: list[_Ticket[Any]]) -> None:
+    def _commit(self, batch: list[_Ticket[Any]], own: _Ticket[Any]) -> None:
         try:
             with telling_faults(self._url):
                 connection = self._connected()
@@ -170,8 +170,10 @@ class GroupCommit:
                         for ticket in batch:
                             self._attempt(connection, ticket)
         except BaseException as error:  # noqa: BLE001  # whatever stopped the commit is the answer of each thread in it
+            # An interrupt is the leading thread's alone; the others' work was not written, and that is what they hear.
+            heard = error if isinstance(error, Exception) else LedgerError("the commit was interrupted; try again")
             for ticket in batch:
-                ticket.result, ticket.error = None, ticket.error or error
+                ticket.result, ticket.error = None, ticket.error or (error if ticket is own else heard)
             self.close()
         finally:
             for ticket in batch:

@@ -135,8 +135,8 @@ class SqlLedger:
                 raw.close()
         if busy:
             raise LedgerError(
-                "the words are erased, but another process still reads an older snapshot that holds them",
-                way_out="Close it: the next opening of this memory clears the last copy.",
+                "the words are erased, but an older snapshot of them is still being read, perhaps by an export",
+                way_out="Let it end: the next opening of this memory clears the last copy.",
             )
         self.writer.run(lambda connection: connection.execute(delete(cursors).where(TO_RECLAIM)))
 

@@ -168,7 +168,7 @@ class SqlTransaction(SqlReader):
             self._connection.execute(
                 update(journal)
                 .where(journal.c.scope_id == self._scope_id, journal.c.record_id.in_(chunk))
-                .values(before=None, after=None)
+                .values(before=None, after=None, cause="")
             )
         self._remove(list(positions.values()))
         if self._connection.scalar(select(cursors.c.seq).where(schema.TO_RECLAIM)) is None:

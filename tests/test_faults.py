@@ -1,0 +1,192 @@
+"""Faults from without: an embedder that breaks, a step that others take back, a rehearsal beside real writes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agentmem import AsyncMemory, EmbeddingError, InvalidInput, Memory, MemoryClosed
+from tests.fakes import TinyEmbedder
+
+
+class Moody(TinyEmbedder):
+    """Refuses texts that hold `poison`, or every text while it is `down`, in the ways strangers' code does."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.fault = fault
+        self.down = False
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self.down or any("poison" in text for text in texts):
+            raise self.fault
+        return super().embed(texts)
+
+
+FAULTS = [ValueError("too long"), KeyError("token"), TypeError("no"), AssertionError(), OSError("socket"), IndexError()]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+def test_one_text_that_cannot_be_embedded_is_found_by_its_words_and_harms_no_other(
+    tmp_path: Path, fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Memory.open(tmp_path / "m", embedder=Moody(fault)) as memory:
+        memory.add_many(f"harmless number {n}" for n in range(20))
+        bad = memory.add("a bottle of poison")
+        memory.add("harmless too")
+        with caplog.at_level(logging.WARNING, "agentmem"):
+            assert memory.recall("bottle", k=1)[0].record == bad
+        assert bad.id in caplog.text
+        assert memory.stats().pending == 0
+        others = [hit for hit in memory.recall("harmless", k=30) if hit.record.id != bad.id]
+        assert len(others) == 21
+        assert all("dense" in hit.parts for hit in others)
+
+
+def test_an_embedder_that_is_down_leaves_nothing_marked_and_is_asked_again(tmp_path: Path) -> None:
+    embedder = Moody(RuntimeError("connection refused"))
+    with Memory.open(tmp_path / "m", embedder=embedder) as memory:
+        first = memory.add("the ferry leaves at nine")
+        memory.recall("ferry")
+        embedder.down = True
+        later = [memory.add(f"the ferry number {n}") for n in range(3)]
+        with pytest.raises(EmbeddingError) as refused:
+            memory.recall("ferry")  # the cue itself cannot be embedded: that is said
+        assert refused.value.way_out
+        with pytest.raises(EmbeddingError):
+            memory.flush()
+        assert memory.stats().pending == 3
+        embedder.down = False
+        assert {hit.record.id for hit in memory.recall("ferry")} == {first.id, *(record.id for record in later)}
+        assert memory.stats().pending == 0
+
+
+def test_vectors_of_another_dimension_under_the_same_id_are_told(tmp_path: Path) -> None:
+    class Wider(TinyEmbedder):
+        dimension = 2 * TinyEmbedder.dimension
+
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.tile(super().embed(texts), 2)[:, : self.dimension]
+
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        memory.add("a")
+        memory.flush()
+    with Memory.open(tmp_path / "m", embedder=Wider()) as memory, pytest.raises(EmbeddingError, match="dimensions"):
+        memory.recall("a")
+
+
+def test_a_rehearsal_concerns_its_own_memory_alone(tmp_path: Path) -> None:
+    with (
+        Memory.open(tmp_path / "a", embedder=TinyEmbedder()) as rehearsed,
+        Memory.open(tmp_path / "b", embedder=TinyEmbedder()) as other,
+    ):
+        with rehearsed.rehearse():
+            rehearsed.add("not written")
+            kept = other.add("written")
+            with pytest.raises(InvalidInput):
+                rehearsed.reindex("vectors")
+        assert list(rehearsed.records()) == []
+        assert list(other.records()) == [kept]
+
+
+def test_a_step_that_was_taken_back_meanwhile_is_not_joined(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        with memory.step("long work"):
+            memory.add("first")
+            taker = threading.Thread(target=memory.undo)  # a thread of its own is in no step
+            taker.start()
+            taker.join()
+            second = memory.add("second")
+        assert list(memory.records()) == [second]
+        assert [change.verb for change in memory.undo()] == ["undo"]
+        assert list(memory.records()) == []
+
+
+def test_a_task_that_outlives_its_step_writes_steps_of_its_own(tmp_path: Path) -> None:
+    async def story() -> list[int]:
+        async with await AsyncMemory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+            ended = asyncio.Event()
+
+            async def late() -> None:
+                await ended.wait()
+                await memory.add("after the step")
+
+            with memory.step("inside"):
+                await memory.add("inside the step")
+                task = asyncio.create_task(late())
+            ended.set()
+            await task
+            return [change.step for change in await memory.log()]
+
+    assert asyncio.run(story()) == [2, 1]
+
+
+def test_a_verb_during_the_closing_is_told_that_it_is_closed(tmp_path: Path) -> None:
+    async def story() -> list[BaseException | object]:
+        memory = await AsyncMemory.open(tmp_path / "m", embedder=TinyEmbedder())
+        adds = [asyncio.create_task(memory.add(str(n))) for n in range(200)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(memory.close())
+        adds += [asyncio.create_task(memory.add("late")) for _ in range(50)]
+        answers = await asyncio.gather(*adds, return_exceptions=True)
+        await closing
+        return list(answers)
+
+    assert all(not isinstance(a, BaseException) or isinstance(a, MemoryClosed) for a in asyncio.run(story()))
+
+
+def test_reading_on_after_the_close_is_refused(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        memory.add_many(str(n) for n in range(2_500))
+        listing = memory.records()
+        next(listing)
+    with pytest.raises(MemoryClosed):
+        list(listing)
+
+
+def test_an_attached_store_hears_of_an_erasure_at_once(tmp_path: Path) -> None:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from agentmem import Change, Cue, Hit, Report
+
+    class Hoarder:
+        def __init__(self) -> None:
+            self.clear()
+
+        def clear(self) -> None:
+            self.cursor = 0
+            self.texts: dict[str, str] = {}
+
+        def apply(self, changes: Sequence[Change]) -> None:
+            for change in changes:
+                if change.after is None:
+                    self.texts.pop(change.record_id, None)
+                elif "text" in change.after:
+                    self.texts[change.record_id] = str(change.after["text"])
+                self.cursor = change.seq
+
+        def recall(self, cue: Cue, k: int) -> list[Hit]:
+            return []
+
+        def inspect(self) -> Mapping[str, str]:
+            return self.texts
+
+        def consolidate(self, now: datetime) -> Report:
+            return Report("")
+
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        store = Hoarder()
+        memory.attach("hoarder", store)
+        record = memory.add("swordfish")
+        memory.recall("swordfish")
+        assert store.texts == {record.id: "swordfish"}
+        memory.forget(record.id, hard=True)
+        assert store.texts == {}
