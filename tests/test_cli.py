@@ -150,6 +150,9 @@ def test_erasing_lists_what_goes_and_needs_a_yes(filled: Run, tmp_path: Path) ->
     assert refused.code == ExitCode.USAGE
     assert "--yes" in refused.err
     assert [id[-8:] in refused.err for id in (A, merged)] == [True, True]
+    rehearsed = filled("forget", "--hard", "--dry-run", A)
+    assert ("dry run" in rehearsed.err, "erased 2 memories" in rehearsed.err) == (True, True)
+    assert merged[-8:] in rehearsed.err
     assert standing(tmp_path) == before
     erased = filled("forget", "--hard", "--yes", A)
     assert {A, merged} <= set(erased.out.split())
@@ -370,6 +373,8 @@ def test_import_reports_and_a_bad_file_leaves_nothing(run: Run, tmp_path: Path) 
     assert (refused.code, "bad.jsonl, line 2" in refused.err) == (ExitCode.FAILED, True)
     assert run("import", "good.jsonl").out == "good.jsonl: 2 added, 0 there already, 0 skipped\n"
     assert run("import", "good.jsonl", "--json").json["files"][0]["existing"] == 2
+    half = run("import", "good.jsonl", "bad.jsonl")  # what was taken in before the bad one is said
+    assert (half.code, half.out) == (ExitCode.FAILED, "good.jsonl: 0 added, 2 there already, 0 skipped\n")
     choice = next(p for p in program.get_command(click.Context(program), "import").params if p.name == "format_")  # type: ignore[union-attr]
     assert isinstance(choice.type, click.Choice)
     assert set(choice.type.choices) == {"auto", *FORMATS}
@@ -389,7 +394,7 @@ def test_stats_and_reindex_count_the_memories(filled: Run) -> None:
     assert filled("stats", "--json").json["stats"]["records"]["live"] == 2
     assert filled("reindex", "--json").json["count"] == 2
     assert "live" in filled("stats").out
-    assert filled("reindex", "moon").code == ExitCode.USAGE
+    assert filled("reindex", "moon").code == filled("reindex", "moon", "--dry-run").code == ExitCode.USAGE
 
 
 def test_the_doctor_finds_open_doors_and_damage(filled: Run, tmp_path: Path) -> None:

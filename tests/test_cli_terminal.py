@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -104,6 +105,7 @@ def test_erasing_asks_and_anything_but_yes_stops_it(hostile: dict[str, str], tmp
     screen = ask(hostile, tmp_path, answer)
     assert screen.code == ExitCode.INTERRUPTED
     assert "Traceback" not in screen.text
+    assert ("nothing was changed" in screen.text) == (answer != "\x03")
     assert lives(tmp_path)
 
 
@@ -170,6 +172,46 @@ def test_the_installed_command_ends_with_its_status_and_no_traceback(
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert bool(done.stderr) == (code != ExitCode.DONE)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_stops_nothing(environ: dict[str, str], tmp_path: Path, closed: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{AGENTMEM} add hello {closed} && {AGENTMEM} show {closed}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environ,
+        timeout=60,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+def test_a_stop_from_outside_is_an_interruption(environ: dict[str, str], tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "notes.mem", embedder="hash") as memory:
+        memory.add_many(f"number {n} " + "with many words " * 20 for n in range(1500))
+    with subprocess.Popen(
+        [AGENTMEM, "export", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environ
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # it is at work, and will wait for us: the pipe is full long before the end
+        child.send_signal(signal.SIGTERM)
+        _, told = child.communicate(timeout=60)
+    assert (child.returncode, b"Traceback" in told) == (ExitCode.INTERRUPTED, False)
+
+
+def test_a_table_on_a_terminal_shows_the_beginning_of_a_long_text_and_no_empty_column(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with Memory.open(tmp_path / "notes.mem", embedder="hash") as memory:
+        memory.add("word " * 2000 + "end")
+    text = on_terminal([AGENTMEM, "recall", "word"], cwd=tmp_path, environ=environ).text
+    assert ("…" in text, "end" in text, "speaker" in text) == (True, False, False)
+    assert len(text.splitlines()) < 12
+    piped = subprocess.run(
+        [AGENTMEM, "recall", "word"], capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=60
+    )
+    assert "word end" in piped.stdout
 
 
 class Clock:

@@ -10,8 +10,12 @@ their short help, which is why none of their modules imports numpy, SQLAlchemy, 
 from __future__ import annotations
 
 import difflib
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 import click
@@ -100,6 +104,9 @@ class Program(Group):
         sys.exit(self._run(argv, **{**extra, "prog_name": "agentmem", "standalone_mode": False}))
 
     def _run(self, argv: list[str], **extra: Any) -> int:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # closed by whoever started us (`>&-`, some services)
+                setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - to the end
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # a locale that cannot show a character must not stop a command
                 stream.reconfigure(errors="backslashreplace")
@@ -173,4 +180,9 @@ click.version_option(__version__, prog_name="agentmem", message="%(prog)s %(vers
 
 def main() -> NoReturn:
     """The entry point of the command `agentmem`."""
+    signal.signal(signal.SIGTERM, _interrupted)  # so that a service manager's stop takes an import back, as Ctrl-C does
     program.main()
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

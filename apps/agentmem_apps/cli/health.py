@@ -140,7 +140,7 @@ def _failed(name: str, error: AgentMemError) -> Check:
 
 
 @click.command(cls=Command, examples=("agentmem reindex", "agentmem reindex vectors --embedder hash"))
-@click.argument("name", default="vectors", metavar="[NAME]")
+@click.argument("name", type=click.Choice(["vectors"]), default="vectors", metavar="[NAME]")
 @dry_run_option
 @pass_invocation
 def reindex(invocation: Invocation, name: str, dry_run: bool) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.output import clean, coloured, emit, emit_json, plural
 from agentmem_apps.cli.progress import Progress
 
@@ -68,12 +69,14 @@ class Invocation:
         return Progress(label, quiet=self.quiet)
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Go on after a yes. Raises Abort after a no, and a usage error where nobody can be asked."""
+        """Go on after a yes. A no ends the command, as INTERRUPTED; where nobody can be asked it is a usage error."""
         if yes:
             return
         if not self.interactive:
             raise click.UsageError("this needs --yes: there is nobody here to be asked")
-        click.confirm(question, abort=True, err=True)
+        if not click.confirm(question, err=True):
+            self.say("nothing was changed")
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED)
 
     def hand_back(self, records: Sequence[Record], done: str) -> None:
         """What a verb gives: the ids as data, and as talk what was done to them; or the records as JSON."""

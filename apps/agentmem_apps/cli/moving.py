@@ -5,6 +5,7 @@ Loaded by `agentmem --help`: agentmem.memory and the importers are imported only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,20 +62,33 @@ def import_(
     for file in files:
         if not file.exists():  # before a memory is made, or the files before it are taken in
             raise ImportFailed("there is no such file", file=str(file))
-    reports = []
+    reports: list[ImportReport] = []
     dry_run = dry_run or check
-    with invocation.writing(dry_run, create=True) as memory:
-        for file in files:
-            with invocation.progress(file.name) as progress:
-                report = import_file(
-                    memory, file, format=format_, session=session, kind=kind, dry_run=dry_run, progress=progress
-                )
-            reports.append(report)
-            for where, why in report.skipped:
-                invocation.say(f"  skipped {one_line(where)}: {one_line(why)}")
-            if report.skips > len(report.skipped):
-                invocation.say(f"  and {report.skips - len(report.skipped):,} more skipped")
-    # Only now, because a reader of stdout that leaves early must not stop the second file from being taken in.
+    try:
+        with invocation.writing(dry_run, create=True) as memory:
+            for file in files:
+                with invocation.progress(file.name) as progress:
+                    report = import_file(
+                        memory, file, format=format_, session=session, kind=kind, dry_run=dry_run, progress=progress
+                    )
+                reports.append(report)
+                _tell_skips(invocation, report)
+    finally:
+        # Only now, because a reader of stdout that leaves early must not stop the second file from being taken in;
+        # and always, because the files before one that fails are in.
+        if reports:
+            _tell(invocation, reports)
+
+
+def _tell_skips(invocation: Invocation, report: ImportReport) -> None:
+    name = one_line(report.file)
+    for where, why in report.skipped:
+        invocation.say(f"{name}: skipped {one_line(where)}: {one_line(why)}")
+    if report.skips > len(report.skipped):
+        invocation.say(f"{name}: and {report.skips - len(report.skipped):,} more skipped")
+
+
+def _tell(invocation: Invocation, reports: Sequence[ImportReport]) -> None:
     if invocation.json:
         emit_json({"files": [report.to_json() for report in reports]})
         return

@@ -48,6 +48,7 @@ _ESCAPES = re.compile(
 )
 # Controls, and the marks that reverse the reading direction: with them a line can be made to show what it is not.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LINES: Final = 4  # of a text in a table: ten hits of long prose then fit on a screen or two, and `show ID` has it all
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -124,8 +125,8 @@ def emit_json(payload: Mapping[str, Any]) -> None:
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, notes: Sequence[str] = ()) -> None:
     """Rows of untrusted text: drawn with headings on a terminal, aligned and without headings off it.
 
-    The last column is the long one: a terminal folds it, a pipe gets it whole on its line. A note stands below its
-    row ("" for none).
+    The last column is the long one: a terminal gets its beginning, folded, a pipe gets it whole on its line. A note
+    stands below its row ("" for none).
     """
     cleaned = [[one_line(cell) for cell in row] for row in rows]
     if on_terminal(sys.stdout):
@@ -144,17 +145,21 @@ def _draw(columns: Sequence[str], rows: list[list[str]], notes: Sequence[str]) -
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(no_color=not coloured(sys.stdout))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in columns[:-1]:
-        table.add_column(name, no_wrap=True)
+    shown = [i for i in range(len(columns) - 1) if not rows or any(row[i] for row in rows)]
+    for i in shown:
+        table.add_column(columns[i], no_wrap=True)
     table.add_column(columns[-1], overflow="fold")
+    taken = sum(max(_width(columns[i]), *(_width(row[i]) for row in rows)) + 2 for i in shown) if rows else 0
+    room = _LINES * max(console.width - taken, 20)
     for number, row in enumerate(rows):
         # Text, not str: a str in a table is read as markup.
         last = Text(row[-1])
+        last.truncate(room, overflow="ellipsis")
         if number < len(notes) and notes[number]:
             last.append("\n" + one_line(notes[number]), style="dim")
-        table.add_row(*(Text(cell) for cell in row[:-1]), last)
-    console = Console(no_color=not coloured(sys.stdout))
+        table.add_row(*(Text(row[i]) for i in shown), last)
     with console.capture() as drawn:
         console.print(table)
     emit(drawn.get().rstrip("\n"))

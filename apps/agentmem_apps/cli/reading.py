@@ -16,7 +16,7 @@ from agentmem_apps.cli.command import Command
 from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
 from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, local_time, plural, short_id
-from agentmem_apps.cli.wording import details, record_row
+from agentmem_apps.cli.wording import details, reasons, record_row
 
 if TYPE_CHECKING:
     from agentmem.cues import Hit
@@ -111,9 +111,8 @@ def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, e
                     text,
                 ]
             )
-            parts = sorted(hit.parts.items(), key=lambda part: -abs(part[1]))
-            reasons = ", ".join(f"{name} {value:+.1f}" for name, value in parts)
-            notes.append(f"{reasons}: {hit.verdict}" if explain and hit.verdict else reasons)
+            added = reasons(hit.parts)
+            notes.append(f"{added}: {hit.verdict}" if explain and hit.verdict else added)
         emit_table(("#", "score", "id", "when", "speaker", "text"), rows, notes=notes)
 
 

@@ -111,13 +111,23 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 @click.command(cls=Command, examples=("agentmem demo", "agentmem demo --folder ~/demo.mem"))
-@click.option("--folder", type=click.Path(path_type=Path), help="Keep the demo's memory here; otherwise it goes away.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where its memory is made; demo.mem among your data otherwise."
+)
 @pass_invocation
 def demo(invocation: Invocation, folder: Path | None) -> None:
     """Watch it remember, answer with its reasons, and undo.
 
-    A book and a conversation are taken in; questions are asked; a memory is edited, and the edit undone.
+    A book and a conversation are taken in; questions are asked; a memory is edited, and the edit undone. The demo's
+    memory is its own, so --memory and --scope do not touch it, and stays to be looked into.
     """
     from agentmem_apps.demo import run_demo
 
-    run_demo(folder=folder, embedder=invocation.settings.embedder, echo=lambda line: emit(clean(line)))
+    if invocation.json:
+        raise click.UsageError("the demo is told in words, and has no JSON")
+    run_demo(
+        folder=folder,
+        embedder=invocation.settings.embedder,
+        echo=lambda line: emit(clean(line)),
+        progress=lambda: invocation.progress("embedding"),
+    )

@@ -101,13 +101,13 @@ def forget(invocation: Invocation, ids: tuple[str, ...], hard: bool, yes: bool, 
     Without --hard they can be restored, and undo brings them back. With --hard everything that would go is listed
     first, then asked about; off a terminal it needs --yes.
     """
-    if hard and not dry_run:
-        _erase(invocation, ids, yes)
+    if hard:
+        _erase(invocation, ids, yes=yes, dry_run=dry_run)
         return
     with invocation.writing(dry_run) as memory:
         records = found(memory, ids)
-        made_from = [] if hard else memory.descendants(*(record.id for record in records))
-        gone = memory.forget(*(record.id for record in records), hard=hard)
+        made_from = memory.descendants(*(record.id for record in records))
+        gone = memory.forget(*(record.id for record in records))
     invocation.hand_back(gone, "forgot")
     stay = [record for record in made_from if record.state == "live" and record.id not in {g.id for g in gone}]
     if stay:
@@ -115,16 +115,18 @@ def forget(invocation: Invocation, ids: tuple[str, ...], hard: bool, yes: bool, 
         invocation.say(f"{plural(len(stay), 'memory', 'memories')} made from what you forgot stay: {ids_left}")
 
 
-def _erase(invocation: Invocation, ids: Sequence[str], yes: bool) -> None:
+def _erase(invocation: Invocation, ids: Sequence[str], *, yes: bool, dry_run: bool) -> None:
     with invocation.open() as memory:
         named = [record.id for record in found(memory, ids)]
         with memory.rehearse():
-            going = memory.forget(*named, hard=True)
-        for record in going:
+            gone = memory.forget(*named, hard=True)
+        if dry_run:
+            invocation.say("dry run: nothing was written")
+        for record in gone:
             invocation.say(f"  {short_id(record.id)}  {one_line(record.text, 90)}")
-        question = f"Erase {plural(len(going), 'memory', 'memories')} for good?"
-        invocation.confirm(question, yes=yes)
-        gone = memory.forget(*named, hard=True)
+        if not dry_run:
+            invocation.confirm(f"Erase {plural(len(gone), 'memory', 'memories')} for good?", yes=yes)
+            gone = memory.forget(*named, hard=True)
     invocation.hand_back(gone, "erased")
 
 

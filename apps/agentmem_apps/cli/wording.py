@@ -18,7 +18,7 @@ from agentmem_apps.cli.output import clean, coloured, local_time, one_line, plur
 if TYPE_CHECKING:
     from agentmem.records import Change, Record
 
-__all__ = ["describe", "details", "record_row", "summary", "word_diff"]
+__all__ = ["describe", "details", "reasons", "record_row", "summary", "word_diff"]
 
 _UNTOLD = frozenset({"id", "scope", "stored_at", "revision", "position", "replaced_by", "sources"})
 _TOKENS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -91,6 +91,12 @@ def record_row(record: Record) -> list[str]:
         record.speaker or "",
         marks + record.text + tags,
     ]
+
+
+def reasons(parts: Mapping[str, float]) -> str:
+    """What each signal added to a score, the weightiest first."""
+    ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))
+    return ", ".join(f"{name} {round(value, 1) + 0.0:+.1f}" for name, value in ordered)  # + 0.0: no "-0.0"
 
 
 def details(record: Record) -> str:

@@ -40,7 +40,11 @@ def chats(path: Path) -> list[Path]:
         reason = getattr(error, "strerror", None) or error
         raise ImportFailed(f"this is no folder that can be read: {reason}", file=str(path)) from error
     if not found:
-        raise ImportFailed(f"there is no {CHAT} in this folder, nor in a folder right under it", file=str(path))
+        raise ImportFailed(
+            f"there is no {CHAT} in this folder, nor in a folder right under it",
+            file=str(path),
+            way_out="Only a BEAM conversation is taken in by its folder; name other files one by one.",
+        )
     return sorted(found, key=lambda folder: (not folder.name.isdecimal(), folder.name.zfill(9)))
 
 
