@@ -152,6 +152,7 @@ class AsyncMemory:
     history = _threaded(Memory.history)
     log = _threaded(Memory.log)
     stats = _threaded(Memory.stats)
+    load = _threaded(Memory.load)
     verify = _threaded(Memory.verify)
     flush = _threaded(Memory.flush)
     reindex = _threaded(Memory.reindex)

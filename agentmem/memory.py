@@ -446,6 +446,12 @@ class Memory:
         """Sentences about where file, journal and rows disagree; none when all is sound."""
         return self._ledger.verify()
 
+    def load(self) -> int:
+        """Read the scope into memory, embedding what waits, as the first recall would; the number of live records."""
+        view = self._opened.view(self._scope)
+        view.refresh()
+        return len(view.corpus)
+
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def flush(self, progress: Progress | None = None) -> int:

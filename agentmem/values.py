@@ -148,12 +148,13 @@ class Value:
     _decode: ClassVar[Decoders] = {}
     _hidden: ClassVar[frozenset[str]] = frozenset({"extra"})
 
-    def to_json(self) -> dict[str, Json]:
+    def to_json(self, *, full: bool = False) -> dict[str, Json]:
+        """As plain JSON. `full` writes fields at their default too, for readers that know no defaults."""
         out: dict[str, Json] = dict(getattr(self, "extra", {}))
         for name, default in _json_fields(type(self)):
             value = getattr(self, name)
-            if value != default:
-                out[name] = encode(value)
+            if full or value != default:
+                out[name] = encode(value, full=full)
         return out
 
     @classmethod
@@ -207,13 +208,13 @@ def _json_fields(cls: type) -> list[tuple[str, Any]]:
     return found
 
 
-def encode(value: Any) -> Json:
+def encode(value: Any, *, full: bool = False) -> Json:
     if isinstance(value, str):  # most are
         return value
     if isinstance(value, Value):
-        return value.to_json()
+        return value.to_json(full=full)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, tuple):
-        return [encode(item) for item in value]
+        return [encode(item, full=full) for item in value]
     return cast(Json, value)

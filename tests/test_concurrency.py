@@ -497,3 +497,26 @@ def test_durability_is_what_sqlite_is_told(durability: Durability, synchronous: 
     finally:
         event.remove(Engine, "commit", commit)
     assert seen == {(synchronous, ("wal",))}
+
+
+def test_an_emptied_ledger_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "a.mem"
+    with opened(folder) as memory:
+        memory.add("kept")
+    (folder / FILE_NAME).write_bytes(b"")
+    for other in folder.glob(f"{FILE_NAME}-*"):
+        other.unlink()
+    with pytest.raises(LedgerError, match="empty"):
+        open_ledger(folder, create=False)
+    assert (folder / FILE_NAME).stat().st_size == 0
+
+
+def test_a_damaged_text_is_told_without_its_words(tmp_path: Path) -> None:
+    folder = tmp_path / "a.mem"
+    with opened(folder) as memory:
+        memory.add("swordfish " * 20)
+    file = folder / FILE_NAME
+    file.write_bytes(file.read_bytes().replace(b"swordfish swordfish", b"swordfis\xff swordfish"))
+    with opened(folder) as memory, pytest.raises(LedgerError, match="damaged") as caught:
+        list(memory.records())
+    assert "sword" not in f"{caught.value}{caught.value.way_out}"

@@ -331,6 +331,7 @@ _ON_CLOSED: dict[str, Callable[[Memory], object]] = {
     "stats": lambda memory: memory.stats(),
     "verify": lambda memory: memory.verify(),
     "flush": lambda memory: memory.flush(),
+    "load": lambda memory: memory.load(),
     "reindex": lambda memory: memory.reindex(),
     "export": lambda memory: memory.export(Path(memory.url).parent / "out.jsonl"),
     "export_lines": lambda memory: list(memory.export_lines()),

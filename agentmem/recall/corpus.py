@@ -78,11 +78,16 @@ class Corpus:
         self._dead.append(0)
         self._terms_alive += self._length[row]
         for term, times in counted.items():
-            rows, counts = self._words.setdefault(term, (array("i"), array("i")))
-            rows.append(row)
-            counts.append(times)
+            held = self._words.get(term)
+            if held is None:  # not setdefault, which would make two arrays for every word of every text
+                held = self._words[term] = (array("i"), array("i"))
+            held[0].append(row)
+            held[1].append(times)
         for label in _labels(record):
-            self._labels.setdefault(label, array("i")).append(row)
+            rows = self._labels.get(label)
+            if rows is None:
+                rows = self._labels[label] = array("i")
+            rows.append(row)
 
     def _drop(self, position: int) -> None:
         row = self._row_of.pop(position, None)

@@ -27,7 +27,7 @@ _CONVERSATION = "conversation.jsonl"
 _LAUNCH = "demo-02"
 _QUESTIONS = (
     "When is the launch?",
-    "What is Bo allergic to?",
+    "What would put Bo in hospital?",
     "Where will Bo pick Ana up?",
     "How much was Tom Swift offered for half an interest in the invention?",
     "Why do the theater owners not want the invention to succeed?",
@@ -97,7 +97,7 @@ def _take_in(memory: Memory, echo: Echo, progress: Bar) -> None:
         embedded = memory.flush(bar)
     if embedded:
         echo(f"Their {embedded:,} vectors, made apart from the writing, took {time.perf_counter() - start:.1f} s more.")
-    memory.recall("a first question loads the index")
+    memory.load()
 
 
 def _ask(memory: Memory, question: str, echo: Echo) -> float:

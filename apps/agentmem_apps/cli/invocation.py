@@ -81,7 +81,7 @@ class Invocation:
     def hand_back(self, records: Sequence[Record], done: str) -> None:
         """What a verb gives: the ids as data, and as talk what was done to them; or the records as JSON."""
         if self.json:
-            emit_json({"records": [record.to_json() for record in records]})
+            emit_json({"records": [record.to_json(full=True) for record in records]})
             return
         for record in records:
             emit(clean(record.id))

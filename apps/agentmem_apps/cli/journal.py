@@ -37,7 +37,7 @@ def history(invocation: Invocation, id: str) -> None:
     with invocation.open() as memory:
         changes = memory.history(_whole_id(memory, id))
     if invocation.json:
-        emit_json({"changes": [change.to_json() for change in changes]})
+        emit_json({"changes": [change.to_json(full=True) for change in changes]})
         return
     for change in changes:
         why = f"  ({one_line(change.cause)})" if change.cause else ""
@@ -157,7 +157,7 @@ def _by_undone(changes: Sequence[Change]) -> list[list[Change]]:
 
 def _tell(invocation: Invocation, changes: Sequence[Change], done: str, nothing: str) -> None:
     if invocation.json:
-        emit_json({"changes": [change.to_json() for change in changes]})
+        emit_json({"changes": [change.to_json(full=True) for change in changes]})
         return
     for step in _by_undone(changes):
         touched = len({change.record_id for change in step})

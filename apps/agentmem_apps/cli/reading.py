@@ -63,6 +63,8 @@ def recall(
     with invocation.open() as memory:
         _catch_up(invocation, memory)
         began = time.perf_counter()
+        memory.load()
+        loaded = time.perf_counter()
         hits = memory.recall(
             cue,
             k,
@@ -74,9 +76,10 @@ def recall(
             tags=tags or None,
             explain=explain,
         )
-        spent = time.perf_counter() - began
+        spent = time.perf_counter() - loaded
     _print_hits(invocation, hits, k, ids=ids, explain=explain)
-    invocation.say(f"{plural(min(k, len(hits)), 'hit')} in {spent * 1000:.1f} ms")
+    loading = f", after {loaded - began:.1f} s to load the memory" if loaded - began >= 0.1 else ""
+    invocation.say(f"{plural(min(k, len(hits)), 'hit')} in {spent * 1000:.1f} ms{loading}")
     if fail_empty and not hits:
         raise click.exceptions.Exit(ExitCode.NOTHING_FOUND)
 
@@ -92,7 +95,7 @@ def _catch_up(invocation: Invocation, memory: Memory) -> None:
 def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, explain: bool) -> None:
     """The first `k` won; the others, there with --explain, have no rank."""
     if invocation.json:
-        emit_json({"hits": [hit.to_json() for hit in hits]})
+        emit_json({"hits": [hit.to_json(full=True) for hit in hits]})
     elif ids:
         for hit in hits[:k]:
             emit(clean(hit.record.id))
@@ -136,7 +139,7 @@ def show(invocation: Invocation, ids: tuple[str, ...], count: int, state: str) -
         states: Any = _STATES if state == "all" else (state,)
         records = found(memory, ids) if ids else memory.newest(count, states=states)
     if invocation.json:
-        emit_json({"records": [record.to_json() for record in records]})
+        emit_json({"records": [record.to_json(full=True) for record in records]})
     elif ids:
         emit("\n\n".join(details(record) for record in records))
     elif records:

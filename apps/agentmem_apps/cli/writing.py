@@ -56,7 +56,7 @@ def add(
         else:
             record = memory.add(words, **given)
     if invocation.json:
-        emit_json({"record": record.to_json()})
+        emit_json({"record": record.to_json(full=True)})
     else:
         emit(record.id)
 
@@ -105,7 +105,7 @@ def edit(
             revision = revision or old.revision
         new = memory.edit(old.id, revision=revision, **given)
     if invocation.json:
-        emit_json({"record": new.to_json()})
+        emit_json({"record": new.to_json(full=True)})
     elif new == old:
         invocation.say("nothing changed")
     else:

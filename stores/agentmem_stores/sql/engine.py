@@ -34,11 +34,8 @@ _FAULTS = (
     ),
     ("readonly", "the ledger is read-only", "Check the permissions of the folder and of the file system."),
     ("unable to open", "the ledger file cannot be opened", "Check that the folder exists and is yours."),
-    (
-        "malformed",
-        "the ledger file is damaged",
-        "Restore a backup, or export what can be read: agentmem export.",
-    ),
+    ("malformed", "the ledger file is damaged", "Restore a backup."),
+    ("could not decode", "the ledger file is damaged", "Restore a backup."),  # SQLite's own sentence quotes the text
     (
         "not a database",
         "the file is not an agentmem ledger",

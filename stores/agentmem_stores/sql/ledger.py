@@ -50,6 +50,8 @@ def open_sqlite(location: str, *, create: bool, durability: Durability) -> SqlLe
     except (OSError, RuntimeError, ValueError) as error:  # no such user to expand, a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise LedgerError(f"{path} cannot be opened: {reason}", way_out="Choose a folder you may write to.") from error
+    if file.stat().st_size == 0 and not create:
+        raise LedgerError(f"the ledger at {path} is empty: it was cut off or never made", way_out="Restore a backup.")
     return SqlLedger(sqlite_engine(file, durability), url=str(path), file=file)
 
 
