@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -35,7 +35,7 @@ class Corpus:
     def __init__(self) -> None:
         self._row_of: dict[int, int] = {}  # by the ledger's position
         self._position = array("q")
-        self._at = array("d")  # seconds since 1970
+        self._at = array("q")  # microseconds since 1970
         self._length = array("i")  # in terms
         self._dead = bytearray()
         self._words: dict[str, tuple[Ints, Ints]] = {}  # term → rows, ascending, and how often in each
@@ -73,7 +73,7 @@ class Corpus:
         counted = Counter(terms(embedding_text(record)))
         self._row_of[record.position] = row
         self._position.append(record.position)
-        self._at.append(record.at.timestamp())
+        self._at.append(_micros(record.at))
         self._length.append(counted.total())
         self._dead.append(0)
         self._terms_alive += self._length[row]
@@ -145,9 +145,11 @@ class Corpus:
         """Live rows that pass the cue's filters, in order of writing."""
         mask = ~self._dead_rows()
         if cue.since is not None or cue.until is not None:
-            at = np.array(self._at)
-            mask &= at >= _seconds(cue.since, -np.inf)
-            mask &= at < _seconds(cue.until, np.inf)
+            at = np.array(self._at, np.int64)
+            if cue.since is not None:
+                mask &= at >= _micros(cue.since)
+            if cue.until is not None:
+                mask &= at < _micros(cue.until)
         for column, values in _filters(cue):
             named = np.zeros(self.rows, np.bool_)
             for value in values:
@@ -160,8 +162,12 @@ class Corpus:
         return rows
 
 
-def _seconds(at: datetime | None, otherwise: float) -> float:
-    return otherwise if at is None else at.timestamp()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _micros(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def _labels(record: Record) -> Iterator[tuple[str, str]]:

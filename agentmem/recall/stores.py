@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from agentmem.cues import Hit
@@ -43,7 +45,7 @@ class Attached:
 
 
 class _StoreEvidence:
-    """Scores relative to the store's best hit; a record the store did not name adds nothing."""
+    """The store's scores, on whatever scale, brought to ½ (its last hit) to 1 (its best); the unnamed get nothing."""
 
     mean = 0.0
     deviation = 1.0
@@ -55,14 +57,20 @@ class _StoreEvidence:
             for row in question.corpus.rows_of([position]).tolist():
                 if row in allowed:
                     self._hits[row] = hit
-        self._top = max((abs(hit.score) for hit in self._hits.values()), default=1.0) or 1.0
+        said = [hit.score for hit in self._hits.values()]
+        self._low, self._high = (min(said), max(said)) if said else (0.0, 0.0)
 
     def best(self, depth: int) -> Rows:
         return np.array(list(self._hits)[:depth], np.intp)
 
     def scores(self, rows: Rows) -> Scores:
-        known = (self._hits.get(row) for row in rows.tolist())
-        return np.array([np.nan if hit is None else hit.score / self._top for hit in known], np.float32)
+        return np.array([self._scaled(self._hits.get(row)) for row in rows.tolist()], np.float32)
+
+    def _scaled(self, hit: Hit | None) -> float:
+        if hit is None:
+            return math.nan
+        span = self._high - self._low
+        return 0.5 + 0.5 * (hit.score - self._low) / span if span > 0 else 1.0
 
     def reasons(self, rows: Rows) -> list[str]:
         return [self._hits[row].verdict if row in self._hits else "" for row in rows.tolist()]

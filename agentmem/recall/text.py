@@ -33,13 +33,14 @@ WORD = re.compile(
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 UNSPACED = re.compile(f"[{_UNSPACED}]")
 _RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
-_ACCENTS = re.compile("[\u0300-\u036f]")
+# Marks that writers of the script may leave out: Latin, Greek and Cyrillic accents, Hebrew points, Arabic vowel signs.
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1-\u05c2\u05c4-\u05c5\u05c7\u064b-\u065f\u0670]")
 _english = Stemmer.Stemmer("english", 0)  # without its cache, which is slower than the one below
 _lock = threading.Lock()  # a Stemmer may serve one thread at a time
 
 
 def fold(text: str) -> str:
-    """Lower case, compatible forms merged, Latin accents dropped: `Café`, `CAFE` and full-width `ｃａｆｅ` are one."""
+    """Lower case, compatible forms merged, optional marks dropped: `Café`, `CAFE` and full-width `ｃａｆｅ` are one."""
     if text.isascii():
         return text.lower()
     bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))

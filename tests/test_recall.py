@@ -1,0 +1,455 @@
+"""Recall against oracles in plain Python: BM25, cosines and their sum, the filters, freshness, an attached store."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from agentmem.cues import Cue, Hit
+from agentmem.embedding import embedding_text
+from agentmem.errors import Conflict, InvalidInput, UndoBlocked
+from agentmem.memory import ALL_STATES, Memory
+from agentmem.recall.corpus import Corpus
+from agentmem.recall.text import terms
+from agentmem.records import Change, Record, Scope
+from agentmem.store import Report
+from agentmem.values import Json
+from tests.fakes import TinyEmbedder
+
+EMBEDDER = TinyEmbedder()
+BASE = datetime(2024, 5, 3, 12, tzinfo=UTC)
+VOCABULARY = ["tea", "launch", "launches", "harbour", "red", "boat", "Ana", "2024", "茶を飲", "the"]
+sayings = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=6).map(" ".join)
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    with Memory.open(tmp_path_factory.mktemp("recall") / "m", embedder=EMBEDDER) as memory:
+        yield memory
+
+
+def room(house: Memory) -> Memory:
+    """An empty memory, cheaper than a folder."""
+    return house.scope(f"room:{next(numbers)}")
+
+
+# ── thirteen verbs ───────────────────────────────────────────────────────────────────────────────────────────────
+
+VERBS = ["add", "many", "edit", "move", "pin", "tag", "merge", "split", "forget", "erase", "restore", "undo", "redo"]
+deeds = st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 20), sayings), max_size=14)
+
+
+def do(memory: Memory, verb: str, n: int, text: str) -> None:
+    """The verb on the n-th record, round the list; nothing where there is none, or the verb is refused."""
+    live = [record.id for record in memory.records()]
+    either = [record.id for record in memory.records(states=ALL_STATES)]
+    at, speaker = BASE + timedelta(days=n), ["Ana", "Ben", None][n % 3]
+    if verb == "add":
+        memory.add(text, at=at, speaker=speaker)
+    elif verb == "many":
+        memory.add_many([{"text": f"{text} {word}", "at": at} for word in VOCABULARY[: n % 5]])
+    elif verb in ("undo", "redo"):
+        with suppress(UndoBlocked, Conflict):
+            _ = memory.undo() if verb == "undo" else memory.redo()
+    elif not live or not either:
+        memory.add(text, at=at)
+    else:
+        one, other, gone = live[n % len(live)], live[(n + 1) % len(live)], either[n % len(either)]
+        try:
+            match verb:
+                case "edit":
+                    memory.edit(one, text=text)
+                case "move":
+                    memory.edit(one, at=at, speaker=speaker)
+                case "pin":
+                    memory.pin(one, pinned=n % 2 == 0)
+                case "tag":
+                    memory.tag(one, add=["x"])
+                case "merge":
+                    memory.merge(one, other)
+                case "split":
+                    memory.split(one, [text, "boat"])
+                case "forget":
+                    memory.forget(one)
+                case "erase":
+                    memory.forget(gone, hard=True)
+                case "restore":
+                    memory.restore(gone)
+        except InvalidInput:  # merged with itself, or restored what was replaced
+            pass
+
+
+# ── the oracle ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def z_scores(raw: Sequence[float]) -> list[float]:
+    mean, deviation = float(np.mean(raw)), float(np.std(raw))
+    return [(x - mean) / deviation if deviation > 1e-6 else 0.0 for x in raw]
+
+
+def bm25(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> list[float]:
+    counted = {record.id: Counter(terms(embedding_text(record))) for record in live}
+    mean = sum(words.total() for words in counted.values()) / len(live)
+    scores = []
+    for record in allowed:
+        words, score = counted[record.id], 0.0
+        for term in terms(cue):
+            df = sum(term in other for other in counted.values())
+            idf = math.log(1 + (len(live) - df + 0.5) / (df + 0.5))
+            score += idf * words[term] / (words[term] + 0.9 * (1 - 0.4 + 0.4 * words.total() / mean))
+        scores.append(score)
+    return scores
+
+
+def cosines(cue: str, allowed: Sequence[Record]) -> list[float]:
+    asked, *rows = EMBEDDER.embed([cue, *map(embedding_text, allowed)]).astype(np.float64)
+    return [float(row @ asked / np.linalg.norm(row) / np.linalg.norm(asked)) for row in rows]
+
+
+def admits(record: Record, filters: Mapping[str, Any]) -> bool:
+    place = filters.get("place")
+    path = "" if record.place is None else f"{record.place.id}/".casefold()
+    return (
+        ("since" not in filters or record.at >= filters["since"])
+        and ("until" not in filters or record.at < filters["until"])
+        and ("kinds" not in filters or record.kind in filters["kinds"])
+        and ("tags" not in filters or bool(set(record.tags) & set(filters["tags"])))
+        and ("speaker" not in filters or (record.speaker or "").casefold() == filters["speaker"].casefold())
+        and (place is None or path.startswith(f"{place}/".casefold()))
+    )
+
+
+def check(memory: Memory, cue: str, **filters: Any) -> None:
+    """Recall of everything there is, against the oracle; and a shorter recall against that."""
+    live = list(memory.records())
+    allowed = [record for record in live if admits(record, filters)]
+    hits = memory.recall(cue, len(live) + 5, **filters)
+    assert {hit.record.id for hit in hits} == {record.id for record in allowed}
+    assert len(hits) == len(allowed)
+    if not allowed:
+        return
+    words = bm25(cue, live, allowed)
+    expected = {"dense": dict(zip((r.id for r in allowed), z_scores(cosines(cue, allowed)), strict=True))}
+    if any(words):
+        expected["lexical"] = dict(zip((r.id for r in allowed), z_scores(words), strict=True))
+    for hit in hits:
+        assert dict(hit.parts) == pytest.approx({name: z[hit.record.id] for name, z in expected.items()}, abs=1e-3)
+        assert hit.score == pytest.approx(sum(hit.parts.values()), abs=1e-9)
+        assert hit.record == memory.get(hit.record.id)
+    assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.record.position))
+    for k in (1, 3):
+        assert memory.recall(cue, k, **filters) == hits[:k]
+
+
+@given(deeds=deeds, cue=sayings)
+@settings(max_examples=60)
+@example(deeds=[("many", 4, "tea"), ("forget", 0, "tea"), ("restore", 0, "tea"), ("undo", 0, "tea")], cue="tea the tea")
+def test_scores_are_those_of_the_oracle_after_any_verbs(
+    house: Memory, deeds: list[tuple[str, int, str]], cue: str
+) -> None:
+    memory = room(house)
+    for i, deed in enumerate(deeds):
+        do(memory, *deed)
+        if i % 3 == 0:
+            memory.recall("tea")  # take in what stands, so that a later change leaves a stale row
+    check(memory, cue)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_stay_right_when_stale_rows_are_swept(house: Memory, seed: int) -> None:
+    chance, memory = random.Random(seed), room(house)
+    for n in range(40):
+        do(memory, "add", n, " ".join(chance.choices(VOCABULARY, k=4)))
+    for _ in range(5):  # 5 × 40 rows go stale: more than 100, and more than a quarter
+        with memory.step():
+            for record in memory.records():
+                memory.edit(record.id, text=" ".join(chance.choices(VOCABULARY, k=4)))
+            memory.forget(*[record.id for record in itertools.islice(memory.records(), chance.randrange(1, 4))])
+        check(memory, "the launch of the red, red boat")
+    memory.undo(2)
+    check(memory, "red tea of Ana", speaker="ana")
+    memory.redo(1)
+    check(memory, "red tea")
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(1, 150), sayings, st.booleans()), max_size=150), max_size=5))
+@settings(max_examples=30)
+def test_a_corpus_fed_by_changes_is_one_built_at_once(batches: list[list[tuple[int, str, bool]]]) -> None:
+    fed, standing = Corpus(), dict[int, Record]()
+    every = [(position, "tea boat", True) for position in range(1, 140)]
+    batches = [every, *batches, every, every]  # the last two leave 139 rows stale each, which is swept
+    for batch in batches:
+        records = []
+        for position, text, live in {position: item for item in batch for position in [item[0]]}.values():
+            record = Record.create(text, scope=Scope("default"), at=BASE)
+            object.__setattr__(record, "position", position)
+            object.__setattr__(record, "state", "live" if live else "forgotten")
+            records.append(record)
+            standing.pop(position, None)
+            if live:
+                standing[position] = record
+        fed.apply(records, [])
+        assert fed.rows - len(fed) <= max(100, fed.rows / 4)
+    built = Corpus()
+    built.apply(standing.values(), [])
+    assert (len(fed), fed.mean_length) == (len(built), built.mean_length)
+    for term in {term for word in [*VOCABULARY, "3 May"] for term in terms(word)}:
+        both = []
+        for corpus in (fed, built):
+            rows, counts = corpus.postings(term)
+            both.append(dict(zip(corpus.positions(rows.astype(np.intp)).tolist(), counts.tolist(), strict=True)))
+        assert both[0] == both[1]
+    assert fed.positions(fed.allowed(Cue("tea"))).tolist() == sorted(standing)
+
+
+@pytest.mark.parametrize("embedder", [EMBEDDER, "hash"])
+def test_ties_fall_in_the_order_of_writing(tmp_path: Path, embedder: str | TinyEmbedder) -> None:
+    with Memory.open(tmp_path / "m", embedder=embedder) as memory:
+        memory.add("a red boat", at=BASE)
+        same = [record.id for record in memory.add_many([{"text": "tea at noon", "at": BASE}] * 50)]
+        memory.add("the launch of a boat", at=BASE)
+        for cue in ("tea at noon", "tea", "launch of the boat"):
+            assert [hit.record.id for hit in memory.recall(cue, 60) if hit.record.id in same] == same
+        memory.edit(same[7], text="gone")
+        memory.recall("tea")
+        memory.undo()  # a new row for an old record
+        assert [hit.record.id for hit in memory.recall("tea at noon", 60) if hit.record.id in same] == same
+
+
+# ── filters ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SPEAKERS = ["Ana", "ANA", "ana maria", "Straße", "STRASSE", "Éva", "éva"]
+PLACES = [
+    "harbour",
+    "Harbour/pier 3",
+    "harbour/pier 3/berth 1",
+    "harbourmaster",
+    "harbour/pier",
+    "pier 3",
+    "ÉVORA/gate",
+]
+TAGS = ["x", "X", "tea", "t"]
+KINDS = ["turn", "note", "fact"]
+distant = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones())  # noqa: DTZ001
+moments = st.integers(-3, 3).map(lambda n: BASE + timedelta(microseconds=n)) | distant
+items = st.fixed_dictionaries(
+    {"text": sayings, "at": moments, "kind": st.sampled_from(KINDS)},
+    optional={
+        "speaker": st.sampled_from(SPEAKERS),
+        "place": st.sampled_from(PLACES),
+        "tags": st.lists(st.sampled_from(TAGS), max_size=2),
+    },
+)
+filters = st.fixed_dictionaries(
+    {},
+    optional={
+        "since": moments,
+        "until": moments,
+        "kinds": st.lists(st.sampled_from(KINDS), max_size=2),
+        "tags": st.lists(st.sampled_from(TAGS), min_size=1, max_size=2),
+        "speaker": st.sampled_from([*SPEAKERS, "nobody"]),
+        "place": st.sampled_from([*PLACES, "HARBOUR", "évora", "gate", "harb"]),
+    },
+)
+
+
+@given(written=st.lists(items, min_size=1, max_size=12), gone=st.sets(st.integers(0, 11), max_size=3), filters=filters)
+@example(written=[{"text": "tea", "speaker": who} for who in SPEAKERS], gone=set(), filters={"speaker": "strasse"})
+@example(written=[{"text": "tea", "place": place} for place in PLACES], gone=set(), filters={"place": "harbour"})
+@settings(max_examples=150)
+def test_filters_admit_what_the_oracle_admits(
+    house: Memory, written: list[dict[str, Any]], gone: set[int], filters: dict[str, Any]
+) -> None:
+    memory = room(house)
+    added = memory.add_many(written)
+    for n in sorted(gone):
+        if n < len(added):
+            _ = memory.forget(added[n].id) if n % 2 else memory.split(added[n].id, ["tea", "boat"])
+    check(memory, "tea launch", **filters)
+
+
+@given(moment=moments, steps=st.integers(1, 3))
+@example(moment=datetime(9000, 1, 1, tzinfo=UTC), steps=1)
+@example(moment=datetime(1066, 10, 14, tzinfo=UTC), steps=1)
+def test_since_is_inclusive_and_until_exclusive_to_the_microsecond(house: Memory, moment: datetime, steps: int) -> None:
+    moment = moment.astimezone(UTC)  # a local time that a change of clocks skips equals nothing, itself included
+    memory, later = room(house), moment + timedelta(microseconds=steps)
+    memory.add_many([{"text": "tea", "at": moment}, {"text": "tea", "at": later}])
+    assert [hit.record.at for hit in memory.recall("tea", since=later)] == [later]
+    assert [hit.record.at for hit in memory.recall("tea", until=later)] == [moment]
+    assert [hit.record.at for hit in memory.recall("tea", since=moment, until=later)] == [moment]
+    assert memory.recall("tea", since=moment, until=moment) == []
+
+
+# ── freshness ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def scores(memory: Memory, cue: str) -> dict[str, float]:
+    return {hit.record.id: hit.score for hit in memory.recall(cue, 100)}
+
+
+@given(deeds=deeds, cue=sayings)
+@settings(max_examples=25)
+def test_a_long_open_handle_recalls_what_a_fresh_one_does(deeds: list[tuple[str, int, str]], cue: str) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Memory.open(f"{folder}/m", embedder=EMBEDDER) as writing,
+        Memory.open(f"{folder}/m", embedder=EMBEDDER) as reading,
+    ):
+        for i, deed in enumerate([("many", 4, "tea"), *deeds]):
+            do(writing, *deed)
+            if i % 4 and i < len(deeds):
+                continue
+            with Memory.open(f"{folder}/m", embedder=EMBEDDER) as fresh:
+                assert scores(reading, cue) == pytest.approx(scores(fresh, cue), abs=1e-5)
+                assert list(scores(reading, cue)) == list(scores(fresh, cue)) == list(scores(writing, cue))
+            assert set(scores(reading, cue)) == {record.id for record in writing.records()}
+
+
+def test_an_erased_text_is_gone_from_every_handle_at_once(tmp_path: Path) -> None:
+    with (
+        Memory.open(tmp_path / "m", embedder=EMBEDDER) as one,
+        Memory.open(tmp_path / "m", embedder=EMBEDDER) as other,
+    ):
+        kept, going = one.add("tea in the harbour"), one.add("secret tea")
+        assert len(other.recall("tea")) == 2
+        one.forget(going.id, hard=True)
+        assert [hit.record.id for hit in other.recall("secret")] == [kept.id]
+        assert "lexical" not in other.recall("secret")[0].parts
+
+
+# ── how many, and which ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_how_many_come_back(memory: Memory) -> None:
+    assert memory.recall("tea") == memory.recall("tea", 0) == memory.recall("tea", explain=True) == []
+    memory.add_many([f"tea {n}" for n in range(20)])
+    assert memory.recall("tea", 0) == memory.recall("tea", 0, explain=True) == []
+    assert len(memory.recall("tea", 7)) == 7
+    assert len(memory.recall("tea", 10**9)) == len(memory.recall("tea", 50, explain=True)) == 20
+    assert memory.recall("tea", kinds=["fact"]) == []
+    with pytest.raises(InvalidInput):
+        memory.recall("tea", -1)
+    with pytest.raises(InvalidInput):
+        memory.recall(" \n")
+
+
+def test_a_cue_of_words_that_say_nothing_has_no_lexical_part(memory: Memory) -> None:
+    memory.add_many(["tea", "the what is it", "boat"])
+    hits = memory.recall("what is the")
+    assert len(hits) == 3
+    assert all(set(hit.parts) == {"dense"} for hit in hits)
+
+
+def test_more_is_asked_for_than_a_signal_names_by_itself(house: Memory) -> None:
+    memory = room(house)
+    memory.add_many([{"text": f"tea {n}", "at": BASE} for n in range(700)])
+    for k in (300, 600, 700):
+        assert len({hit.record.id for hit in memory.recall("tea", k)}) == k
+
+
+@given(texts=st.lists(sayings, max_size=20), k=st.integers(0, 12), cue=sayings)
+def test_losers_follow_the_winners_and_say_by_how_much(house: Memory, texts: list[str], k: int, cue: str) -> None:
+    memory = room(house)
+    memory.add_many(texts)
+    plain, told = memory.recall(cue, k), memory.recall(cue, k, explain=True)
+    assert told[: len(plain)] == plain
+    losers = told[k:]
+    assert len(losers) == max(0, min(k, len(texts) - k))
+    assert [hit.score for hit in told] == sorted((hit.score for hit in told), reverse=True)
+    assert all(hit.verdict == f"below the cut by {told[k - 1].score - hit.score:.2f}" for hit in losers)
+    assert not any("below the cut" in hit.verdict for hit in plain)
+
+
+# ── an attached store ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Saying:
+    """A store that answers every cue with the hits it was given."""
+
+    def __init__(self) -> None:
+        self.hits: list[Hit] = []
+        self.cursor = 0
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        self.cursor = max([self.cursor, *(change.seq for change in changes)])
+
+    def recall(self, cue: Cue, k: int) -> list[Hit]:
+        return self.hits[:k]
+
+    def inspect(self) -> Mapping[str, Json]:
+        return {}
+
+    def clear(self) -> None:
+        self.cursor = 0
+
+    def consolidate(self, now: datetime) -> Report:
+        return Report("")
+
+
+@given(said=st.lists(st.tuples(st.integers(0, 9), st.floats(0.01, 100)), max_size=8), weight=st.floats(0.1, 3))
+def test_an_attached_store_is_one_signal_more(house: Memory, said: list[tuple[int, float]], weight: float) -> None:
+    memory, store = room(house), Saying()
+    added = memory.add_many([f"tea {n}" for n in range(10)])
+    before = {hit.record.id: hit.parts for hit in memory.recall("tea")}
+    named = {added[n].id: score for n, score in said}
+    store.hits = [Hit(memory.get(id), score) for id, score in sorted(named.items(), key=lambda item: -item[1])]
+    memory.attach("saying", store, weight=weight)
+    low, high = min(named.values(), default=0), max(named.values(), default=0)
+
+    def scaled(id: str) -> float:
+        if id not in named:
+            return 0
+        return 0.5 + 0.5 * (named[id] - low) / (high - low) if high > low else 1
+
+    hits = memory.recall("tea")
+    assert len(hits) == 10
+    for hit in hits:
+        share = {"saying": weight * scaled(hit.record.id)} if named else {}
+        assert dict(hit.parts) == pytest.approx({**before[hit.record.id], **share}, abs=1e-5)
+    assert [hit.score for hit in hits] == sorted((sum(hit.parts.values()) for hit in hits), reverse=True)
+
+
+@given(best=st.floats(-100, 100), gap=st.floats(0.1, 100))
+def test_a_store_may_score_on_any_scale(house: Memory, best: float, gap: float) -> None:
+    assume(abs(best) > 1e-3)
+    memory, store = room(house), Saying()
+    first, second, _ = memory.add_many(["tea 1", "tea 2", "tea 3"])
+    store.hits = [Hit(first, best), Hit(second, best - gap)]
+    memory.attach("saying", store)
+    parts = {hit.record.id: hit.parts["saying"] for hit in memory.recall("tea")}
+    assert parts[first.id] == max(parts.values()) > min(parts.values())
+
+
+def test_what_a_store_says_of_others_is_not_heard(house: Memory) -> None:
+    memory, other, store = room(house), room(house), Saying()
+    kept, forgotten, parted, fact = memory.add_many(["tea", "old tea", "tea, tea", {"text": "tea", "kind": "fact"}])
+    foreign = other.add("tea elsewhere")
+    unknown = Record.create("tea nowhere", scope=memory.bound)
+    memory.forget(forgotten.id)
+    parts = memory.split(parted.id, ["tea", "tea"])
+    memory.attach("saying", store)
+    store.hits = [Hit(record, 9.0) for record in (foreign, unknown, forgotten, parted, fact, kept)]
+    live = {kept.id, fact.id, *(part.id for part in parts)}
+    hits = memory.recall("tea", explain=True)
+    assert {hit.record.id for hit in hits} == live
+    assert {hit.record.id for hit in hits if hit.parts["saying"]} == {kept.id, fact.id}
+    assert [hit.record.id for hit in memory.recall("tea", kinds=["fact"])] == [fact.id]
+    assert fact.id not in {hit.record.id for hit in memory.recall("tea", kinds=["turn"])}
+    store.hits = [Hit(foreign, 9.0), Hit(unknown, 1.0)]
+    assert {hit.record.id for hit in memory.recall("tea")} == live
+    assert memory.recall("tea", kinds=["note"]) == []
