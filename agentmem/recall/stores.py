@@ -37,7 +37,7 @@ class Attached:
 
     def ask(self, question: Question) -> Evidence | None:
         self.follow()
-        hits = self.store.recall(question.cue, _DEPTH)
+        hits = [hit for hit in self.store.recall(question.cue, _DEPTH) if math.isfinite(hit.score)]
         # What a store says is looked up again: it may name records that are gone, or never were in this scope.
         positions = {record.id: record.position for record in self._ledger.get([hit.record.id for hit in hits])}
         known = {positions[hit.record.id]: hit for hit in reversed(hits) if hit.record.id in positions}

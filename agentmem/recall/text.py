@@ -30,7 +30,9 @@ _STOP_WORDS = frozenset(
 WORD = re.compile(
     r"(?:[^\W_]|[\u0300-\u036f\u0900-\u0963\u0971-\u0dff\u0e00-\u0e4e\u0e80-\u0fbc\u1000-\u1049\u1780-\u17d3])+"
 )
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 UNSPACED = re.compile(f"[{_UNSPACED}]")
 _RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 # Marks that writers of the script may leave out: Latin, Greek and Cyrillic accents, Hebrew points, Arabic vowel signs.
