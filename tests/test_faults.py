@@ -50,6 +50,16 @@ def test_one_text_that_cannot_be_embedded_is_found_by_its_words_and_harms_no_oth
         assert all("dense" in hit.parts for hit in others)
 
 
+def test_an_edit_that_cannot_be_embedded_leaves_no_vector_of_the_old_words(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder=Moody(ValueError("too long"))) as memory:
+        edited = memory.add("the ferry leaves at nine")
+        memory.recall("ferry")
+        memory.edit(edited.id, text="poison")
+        memory.add_many(["one", "two", "three"])
+        hits = memory.recall("the ferry leaves at nine", explain=True)
+        assert next(hit for hit in hits if hit.record.id == edited.id).verdict == "cosine 0.00"
+
+
 def test_an_embedder_that_is_down_leaves_nothing_marked_and_is_asked_again(tmp_path: Path) -> None:
     embedder = Moody(RuntimeError("connection refused"))
     with Memory.open(tmp_path / "m", embedder=embedder) as memory:

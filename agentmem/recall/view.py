@@ -121,17 +121,17 @@ class View:
         known = self.ledger.vectors(self.embedder.id, list(texts))
         current = dict(zip(known.positions.tolist(), known.digests, strict=True))
         missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
-        rows = self._vectors([texts[position] for position in missing])
-        kept = [(position, row) for position, row in zip(missing, rows, strict=True) if row is not None]
-        for position, row in zip(missing, rows, strict=True):
-            if row is None:
-                id = next(record.id for record in records if record.position == position)
-                log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
-        matrix = np.array([row for _, row in kept], np.float32).reshape(-1, self.embedder.dimension)
-        positions = [position for position, _ in kept]
-        made = Vectors(np.array(positions, np.int64), [digests[position] for position in positions], matrix)
+        matrix = np.zeros((len(missing), self.embedder.dimension), np.float32)
+        for i, row in enumerate(self._vectors([texts[position] for position in missing])):
+            if row is not None:
+                matrix[i] = row
+                continue
+            # Its row stays zero, near to nothing: an older vector would speak for words that an edit took away.
+            id = next(record.id for record in records if record.position == missing[i])
+            log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
+        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
         self.ledger.transact(lambda transaction: transaction.put_vectors(self.embedder.id, made, moved=moved))
-        return len(kept)
+        return len(missing)
 
     def _vectors(self, texts: list[str]) -> list[NDArray[np.float32] | None]:
         """A row for each text, None for one that the embedder refuses while it takes others.
@@ -140,10 +140,10 @@ class View:
         """
         try:
             return list(embed_checked(self.embedder, texts)) if texts else []
-        except EmbeddingError as error:
+        except EmbeddingError:
             tried = sorted({0, len(texts) // 2, len(texts) - 1})
             if all(self._alone(texts[i]) is None for i in tried):
-                raise error
+                raise
         return [self._alone(text) for text in texts]
 
     def _alone(self, text: str) -> NDArray[np.float32] | None:
