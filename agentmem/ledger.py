@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
 from agentmem.records import Change, Record, Scope, State
 from agentmem.values import Json
 
-__all__ = ["Delta", "Draft", "Durability", "Ledger", "ScopedLedger", "Transaction", "Vectors"]
+__all__ = ["Delta", "Draft", "Durability", "Ledger", "ScopedLedger", "Serving", "Transaction", "Vectors"]
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
@@ -56,6 +58,16 @@ class Vectors(NamedTuple):
     positions: NDArray[np.int64]
     digests: list[bytes]
     matrix: NDArray[np.float32]
+
+
+class Serving(NamedTuple):
+    """The embedder whose vectors answer a scope's recalls: its id, and how `open_embedder` spells it.
+
+    `spec` is "" for one that was handed over as an object, which nobody else can open.
+    """
+
+    embedder: str
+    spec: str
 
 
 class Reader(Protocol):
@@ -110,6 +122,10 @@ class Reader(Protocol):
         """The ids of the embedders that have vectors in this scope."""
         ...
 
+    def serving(self) -> Serving | None:
+        """The embedder whose vectors answer recalls in this scope; None until one is chosen."""
+        ...
+
     def at(self, positions: Sequence[int]) -> list[Record]:
         """The records at these positions, in the order asked; positions that hold none are left out."""
         ...
@@ -149,8 +165,8 @@ class Transaction(Reader, Protocol):
     def put_vectors(self, embedder: str, vectors: Vectors, *, moved: tuple[int, int] | None = None) -> None:
         """Keep vectors under the embedder's id, replacing older ones; positions that hold no row by now are skipped.
 
-        `moved=(since, until)` moves the embedder's cursor if it still stands at `since`: another process may have
-        come further, or have dropped the vectors meanwhile.
+        `moved=(since, until)` moves the embedder's cursor, and if it does not stand at `since`, nothing is done:
+        another process has come further with newer words, or has dropped the vectors meanwhile.
         """
         ...
 
@@ -163,6 +179,13 @@ class Transaction(Reader, Protocol):
 
     def drop_vectors(self, embedder: str) -> None:
         """Forget the embedder's vectors in this scope and set its cursor to 0, so that all is embedded anew."""
+        ...
+
+    def serve(self, serving: Serving, *, instead_of: str | None) -> bool:
+        """Let this embedder's vectors answer recalls from now on, if `instead_of` still does; whether it was so.
+
+        When another one is replaced the head moves on, so that whoever follows it looks.
+        """
         ...
 
 
@@ -202,6 +225,16 @@ class Ledger(Protocol):
     @property
     def url(self) -> str:
         """Where it is, without credentials."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """A random id that the ledger was given when it was made; a copy of its files has the same one."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """The memory's own folder, where a projection may keep files; None when it has none."""
         ...
 
     def bind(self, scope: Scope) -> ScopedLedger:

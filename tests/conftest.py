@@ -1,9 +1,10 @@
-"""What most tests start from: a memory on a real file, with an embedder that needs nothing."""
+"""What most tests start from: a memory on a real file, with an embedder that needs nothing, or on a real server."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,48 @@ from hypothesis import settings
 
 from agentmem.memory import Memory
 from tests.fakes import TinyEmbedder
+from tests.postgres import durable_postgres, postgres, postgres_url, postgres_urls, skipped
+
+__all__ = ["durable_postgres", "postgres", "postgres_url", "postgres_urls"]
 
 # No deadline: a busy machine is no failure. No database: a test must not depend on an earlier run.
 settings.register_profile("agentmem", deadline=None, database=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("agentmem")
 
+DATABASES = ["sqlite", "postgres"]
+# What a verb does must not depend on where the memory is kept: these files' tests run on every database.
+EVERYWHERE = {"test_undo", "test_verbs"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames and metafunc.module.__name__ in EVERYWHERE:
+        metafunc.parametrize("place", DATABASES, indirect=True)
+
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Memory]:
-    with Memory.open(tmp_path / "notes.mem", embedder=TinyEmbedder()) as memory:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a memory can be made: a folder, or by parameter another database."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return str(tmp_path / "notes.mem")
+
+
+@pytest.fixture(params=DATABASES)
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """On each database, as many places as asked for."""
+    if request.param == "postgres":
+        made: Callable[[], str] = request.getfixturevalue("postgres_urls")
+        return made
+    numbers = count()
+    return lambda: str(tmp_path / f"{next(numbers)}.mem")
+
+
+@pytest.fixture
+def memory(place: str) -> Iterator[Memory]:
+    with Memory.open(place, embedder=TinyEmbedder()) as memory:
         yield memory
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reason in sorted(set(skipped)):
+        terminalreporter.write_line(f"NOT TESTED ON POSTGRES: {reason}", red=True, bold=True)

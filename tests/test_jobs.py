@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import cast
 
 import pytest
 
 from agentmem.errors import InvalidInput
+from agentmem.opened import open_ledger
 from agentmem.records import Scope
 from agentmem.values import now
 from agentmem_stores.sql.jobs import FIRST_PAUSE, Jobs
-from agentmem_stores.sql.ledger import SqlLedger, open_sqlite
+from agentmem_stores.sql.ledger import SqlLedger
 
 EXPIRED = timedelta(seconds=-1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    opened = open_sqlite(str(tmp_path / "jobs.mem"), create=True, durability="process")
+def place(places: Callable[[], str]) -> str:
+    return places()
+
+
+@pytest.fixture
+def ledger(place: str) -> Iterator[SqlLedger]:
+    opened = cast(SqlLedger, open_ledger(place))
     yield opened
     opened.close()
 
@@ -95,3 +102,47 @@ def test_jobs_of_another_scope_are_out_of_reach(ledger: SqlLedger, jobs: Jobs) -
     with pytest.raises(InvalidInput):
         stranger.retry(id)
     assert [job.state for job in jobs.listed()] == ["taken"]
+
+
+def test_many_workers_take_every_job_once(place: str, jobs: Jobs) -> None:
+    """Two ledgers, so that workers meet in the database and not only in one queue; the oldest are taken first."""
+    ids = [jobs.put("extract", {"n": n}) for n in range(60)]
+    other = cast(SqlLedger, open_ledger(place))
+    taken: list[list[str]] = [[] for _ in range(6)]
+
+    def work(n: int) -> None:
+        mine = Jobs(other, Scope("user:ana")) if n % 2 else jobs
+        while (job := mine.take(f"worker {n}")) is not None:
+            assert mine.done(job.id, f"worker {n}")
+            taken[n].append(job.id)
+
+    threads = [threading.Thread(target=work, args=[n]) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert sorted(id for some in taken for id in some) == ids
+    assert all(some == sorted(some) for some in taken)
+    assert jobs.counts() == {"done": 60}
+
+
+def test_a_scope_that_jobs_made_is_the_one_that_records_go_to(ledger: SqlLedger, jobs: Jobs) -> None:
+    id = jobs.put("extract", {})
+    assert ledger.bind(Scope("user:ana")).head() == 0
+    again = Jobs(ledger, Scope("user:ana"))
+    assert [job.id for job in again.listed()] == [id]
+    assert again.put("extract", {}) != id
+    assert again.counts() == {"waiting": 2}
+
+
+def test_what_no_database_holds_is_refused_and_an_error_is_kept_as_far_as_it_can_be(jobs: Jobs) -> None:
+    for kind, payload in (("\0", {}), ("\ud800", {}), ("extract", {"text": "\ud800"})):
+        with pytest.raises(InvalidInput):
+            jobs.put(kind, payload)
+    jobs.put("extract", {"text": "a\0b"})  # JSON has a way to write it
+    job = jobs.take("one")
+    assert job is not None
+    assert job.payload == {"text": "a\0b"}
+    assert jobs.failed(job.id, "one", "it said \0 and \ud800")
+    assert [job.error for job in jobs.listed()] == ["it said \N{REPLACEMENT CHARACTER} and ?"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from agentmem import verbs
 from agentmem.errors import Conflict, EmbeddingError, RecordNotFound
-from agentmem.ledger import Draft, Ledger, ScopedLedger, Transaction, Vectors, vectors_cursor
+from agentmem.ledger import Draft, Ledger, ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
 from agentmem.opened import open_ledger
 from agentmem.records import Change, Record, Scope, State
 from agentmem_stores.plain import PlainLedger
@@ -21,14 +23,15 @@ from agentmem_stores.plain import PlainLedger
 ANA = Scope("user:ana")
 ANAS_NOTES = Scope("user:ana/notes")  # the same root
 BEA = Scope("user:bea")
+Places = Callable[[], str]
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
 EMBEDDER = "letters-3-v1"
 
 
 class InMemory(PlainLedger):
-    def __init__(self) -> None:
+    def __init__(self, text: str | None = None) -> None:
         super().__init__("memory:")
-        self._text: str | None = None
+        self._text = text
 
     def load(self) -> str | None:
         return self._text
@@ -37,9 +40,15 @@ class InMemory(PlainLedger):
         self._text = text
 
 
-@pytest.fixture(params=["sqlite", "plain"])
+@pytest.fixture(params=["sqlite", "plain", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    made: Ledger = open_ledger(tmp_path / "a.mem") if request.param == "sqlite" else InMemory()
+    made: Ledger
+    if request.param == "plain":
+        made = InMemory()
+    elif request.param == "sqlite":
+        made = open_ledger(tmp_path / "a.mem")
+    else:
+        made = open_ledger(request.getfixturevalue("postgres_url"))
     yield made
     made.close()
 
@@ -87,6 +96,7 @@ def test_a_scope_that_nothing_was_written_to_is_empty_and_reading_it_leaves_it_s
         assert ana.changes() == ana.steps() == []
         assert ana.ids_ending("x") == ana.verify() == []
         assert len(ana.vectors(EMBEDDER).positions) == len(ana.vectors(EMBEDDER, [1]).positions) == 0
+        assert ana.serving() is None
         assert ana.transact(lambda transaction: transaction.write([], actor="ana")) == []
         ana.transact(lambda transaction: transaction.drop_vectors(EMBEDDER))
 
@@ -228,11 +238,9 @@ def test_an_unknown_id_is_left_out_and_the_order_asked_is_kept(ana: ScopedLedger
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(data=st.data())
-def test_any_windows_of_changes_lead_to_what_stands(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_any_windows_of_changes_lead_to_what_stands(data: st.DataObject, places: Places) -> None:
     """Several followers, each with limits of its own, looking in between the writes to scopes of one root."""
-    ledger = open_ledger(tmp_path_factory.mktemp("followed") / "a.mem")
+    ledger = open_ledger(places())
     try:
         scopes = [ledger.bind(ANA), ledger.bind(ANAS_NOTES)]
         followers = [Follower(scoped) for scoped in scopes for _ in range(2)]
@@ -349,8 +357,8 @@ def test_two_embedders_are_never_mixed(ana: ScopedLedger) -> None:
     assert ana.vectors(EMBEDDER).matrix.shape == (2, 3)
 
 
-def test_vectors_of_another_dimension_are_refused_and_alter_nothing(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path / "a.mem")
+def test_vectors_of_another_dimension_are_refused_and_alter_nothing(places: Places) -> None:
+    ledger = open_ledger(places())
     try:
         ana = ledger.bind(ANA)
         position = added(ana, "a").position
@@ -385,6 +393,47 @@ def test_a_cursor_moves_only_from_where_it_is_believed_to_stand(ana: ScopedLedge
     assert ana.cursor(name) == 0
     put(ana, [position], [[1, 0, 0]], moved=(0, 2))
     assert ana.cursor(name) == 2
+
+
+# ── the serving embedder ─────────────────────────────────────────────────────────────────────────────────────────────
+
+LETTERS, PAIRS = Serving(EMBEDDER, "letters"), Serving("pairs-2-v1", "pairs:/a/model")
+
+
+def serve(scoped: ScopedLedger, serving: Serving, instead_of: str | None) -> bool:
+    return scoped.transact(lambda transaction: transaction.serve(serving, instead_of=instead_of))
+
+
+def test_an_embedder_serves_only_instead_of_the_one_believed_to_serve(ledger: Ledger) -> None:
+    ana, notes = ledger.bind(ANA), ledger.bind(ANAS_NOTES)
+    assert not serve(ana, LETTERS, PAIRS.embedder)
+    assert ana.serving() is None
+    assert serve(ana, LETTERS, None)  # which makes the scope
+    assert not serve(ana, PAIRS, None)
+    assert not serve(ana, PAIRS, PAIRS.embedder)
+    assert ana.serving() == LETTERS
+    assert serve(ana, PAIRS, EMBEDDER)
+    assert serve(ana, PAIRS._replace(spec=""), PAIRS.embedder)
+    with ana.snapshot() as reader:
+        assert reader.serving() == ana.serving() == Serving(PAIRS.embedder, "")
+    assert notes.serving() is None
+    assert (ana.head(), added(ana, "a").position, added(notes, "b").position) == (0, 1, 2)
+    ana.transact(lambda transaction: transaction.drop_vectors(PAIRS.embedder))
+    assert ana.serving() == Serving(PAIRS.embedder, "")
+
+
+def test_work_that_raises_leaves_the_serving_embedder(ana: ScopedLedger) -> None:
+    def work(transaction: Transaction) -> None:
+        assert transaction.serve(PAIRS, instead_of=transaction.serving() and EMBEDDER)
+        assert transaction.serving() == PAIRS
+        raise RecordNotFound("not here")
+
+    for standing in (None, LETTERS):
+        if standing is not None:
+            assert serve(ana, standing, None)
+        with pytest.raises(RecordNotFound):
+            ana.transact(work)
+        assert ana.serving() == standing
 
 
 # ── ids by their end ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -440,11 +489,60 @@ def test_erasing_leaves_an_entry_without_a_body_and_nothing_else(ana: ScopedLedg
     assert ana.verify() == []
 
 
+# ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_ledger_keeps_its_identity_and_another_has_another(places: Places) -> None:
+    first, ids = places(), []
+    for place in (first, first, places()):
+        ledger = open_ledger(place)
+        ids.append(ledger.identity)
+        assert ledger.identity == ids[-1]
+        assert ledger.folder == (None if "://" in place else Path(place))
+        ledger.close()
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_copy_of_a_ledgers_files_has_its_identity(tmp_path: Path) -> None:
+    ids = []
+    for folder in ("a.mem", "copy.mem"):
+        ledger = open_ledger(tmp_path / folder)
+        ids.append(ledger.identity)
+        ledger.close()
+        if folder == "a.mem":
+            shutil.copytree(tmp_path / folder, tmp_path / "copy.mem")
+    assert ids[0] == ids[1]
+
+
+def test_a_plain_ledger_is_given_an_identity_once_whether_it_is_asked_or_written_to_first() -> None:
+    asked = InMemory()
+    first = asked.identity
+    added(asked.bind(ANA), "text")
+    assert asked.identity == InMemory(asked.load()).identity == first
+    written = InMemory()
+    added(written.bind(ANA), "text")
+    assert written.identity == InMemory(written.load()).identity != first
+    assert asked.folder is None
+
+
+def test_a_plain_state_of_the_first_version_is_read_and_given_what_it_lacks() -> None:
+    ledger = InMemory()
+    record = added(ledger.bind(ANA), "text")
+    state = json.loads(ledger.load() or "")
+    del state["identity"], state["scopes"][str(ANA)]["serving"]
+    old = InMemory(json.dumps(state))
+    ana = old.bind(ANA)
+    assert (ana.serving(), ana.scan()) == (None, [record])
+    assert serve(ana, LETTERS, None)
+    assert (InMemory(old.load()).identity, InMemory(old.load()).bind(ANA).serving()) == (old.identity, LETTERS)
+
+
 # ── many handles ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_snapshot_stands_still_while_others_write(tmp_path: Path) -> None:
-    ledger, other = open_ledger(tmp_path / "a.mem"), open_ledger(tmp_path / "a.mem")
+def test_a_snapshot_stands_still_while_others_write(places: Places) -> None:
+    place = places()
+    ledger, other = open_ledger(place), open_ledger(place)
     try:
         ana = ledger.bind(ANA)
         record = added(ana, "before")
@@ -459,8 +557,9 @@ def test_a_snapshot_stands_still_while_others_write(tmp_path: Path) -> None:
         other.close()
 
 
-def test_what_one_handle_wrote_another_sees_at_once_and_a_new_one_later(tmp_path: Path) -> None:
-    first, second = open_ledger(tmp_path / "a.mem"), open_ledger(tmp_path / "a.mem")
+def test_what_one_handle_wrote_another_sees_at_once_and_a_new_one_later(places: Places) -> None:
+    place = places()
+    first, second = open_ledger(place), open_ledger(place)
     assert second.bind(ANA).head() == 0
     record = added(first.bind(ANA), "text")
     assert second.bind(ANA).scan() == [record]
@@ -469,7 +568,7 @@ def test_what_one_handle_wrote_another_sees_at_once_and_a_new_one_later(tmp_path
     for ledger in (first, second):
         ledger.close()
         ledger.close()
-    third = open_ledger(tmp_path / "a.mem", create=False)
+    third = open_ledger(place, create=False)
     assert [record.text for record in third.bind(ANA).scan()] == ["text", "more"]
-    assert third.size() >= (tmp_path / "a.mem" / "ledger.sqlite3").stat().st_size
+    assert third.size() >= 8192  # a page or two
     third.close()

@@ -15,14 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from agentmem.errors import Conflict
-from agentmem.ledger import Delta, Draft, Reader, Transaction, Vectors, vectors_cursor
+from agentmem.ledger import Delta, Draft, Reader, Serving, Transaction, Vectors, vectors_cursor
 from agentmem.records import Change, Record, Scope, State
-from agentmem.values import now
+from agentmem.values import new_id, now
 from agentmem.verify import disagreements
 
 __all__ = ["PlainLedger"]
@@ -38,6 +39,7 @@ class _Kept:
     journal: list[tuple[int, Change]] = field(default_factory=list)  # (position, change)
     vectors: dict[str, dict[int, tuple[str, str]]] = field(default_factory=dict)  # embedder → position → hex, base64
     cursors: dict[str, int] = field(default_factory=dict)
+    serving: Serving | None = None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> _Kept:
@@ -46,6 +48,7 @@ class _Kept:
             [(position, Change.from_json(body)) for position, body in data["journal"]],
             {name: {int(at): tuple(pair) for at, pair in kept.items()} for name, kept in data["vectors"].items()},
             data["cursors"],
+            Serving(*data["serving"]) if data.get("serving") else None,  # none in states of 0.1
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -54,6 +57,7 @@ class _Kept:
             "journal": [[position, change.to_json()] for position, change in self.journal],
             "vectors": self.vectors,
             "cursors": self.cursors,
+            "serving": self.serving,
         }
 
 
@@ -63,6 +67,7 @@ class PlainLedger(ABC):
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.RLock()
+        self._unborn = new_id()  # the identity, if there is no state yet, or one of 0.1, which had none
 
     @abstractmethod
     def load(self) -> str | None:
@@ -75,6 +80,18 @@ class PlainLedger(ABC):
     @property
     def url(self) -> str:
         return self._url
+
+    @property
+    def identity(self) -> str:
+        with self._lock:
+            everything = self._everything()
+            if everything["identity"] == self._unborn:
+                self._save(everything)
+            return str(everything["identity"])
+
+    @property
+    def folder(self) -> Path | None:
+        return None
 
     def bind(self, scope: Scope) -> PlainScope:
         return PlainScope(self, scope)
@@ -89,16 +106,24 @@ class PlainLedger(ABC):
     def state(self, scope: Scope) -> Iterator[tuple[_Kept, dict[str, int], Callable[[], None]]]:
         """The scope's state, the heads by root, and what writes both back."""
         with self._lock:
-            text = self.load()
-            everything = {"heads": {}, "scopes": {}} if text is None else json.loads(text)
+            everything = self._everything()
             kept = everything["scopes"].get(str(scope))
             found = _Kept() if kept is None else _Kept.from_json(kept)
 
             def write_back() -> None:
                 everything["scopes"][str(scope)] = found.to_json()
-                self.save(json.dumps(everything, ensure_ascii=False))
+                self._save(everything)
 
             yield found, everything["heads"], write_back
+
+    def _everything(self) -> dict[str, Any]:
+        text = self.load()
+        everything: dict[str, Any] = {"heads": {}, "scopes": {}} if text is None else json.loads(text)
+        everything.setdefault("identity", self._unborn)
+        return everything
+
+    def _save(self, everything: dict[str, Any]) -> None:
+        self.save(json.dumps(everything, ensure_ascii=False))
 
 
 class _PlainReader:
@@ -181,6 +206,9 @@ class _PlainReader:
     def embedders(self) -> list[str]:
         return [name for name, kept in self._kept.vectors.items() if kept]
 
+    def serving(self) -> Serving | None:
+        return self._kept.serving
+
     def vectors(self, embedder: str, positions: Sequence[int] | None = None) -> Vectors:
         kept = self._kept.vectors.get(embedder, {})
         chosen = sorted(kept if positions is None else set(positions) & kept.keys())
@@ -233,17 +261,28 @@ class _PlainTransaction(_PlainReader):
         return self.write([Draft("erase", id, None, None, None) for id in ids], actor=actor, cause=cause, step=step)
 
     def put_vectors(self, embedder: str, vectors: Vectors, *, moved: tuple[int, int] | None = None) -> None:
+        name = vectors_cursor(embedder)
+        if moved is not None:
+            if self._kept.cursors.get(name, 0) != moved[0]:
+                return
+            self._kept.cursors[name] = moved[1]
         kept = self._kept.vectors.setdefault(embedder, {})
         for position, digest, row in zip(vectors.positions.tolist(), vectors.digests, vectors.matrix, strict=True):
             if position in self._kept.records:
                 kept[position] = (digest.hex(), base64.b64encode(row.astype("<f4").tobytes()).decode())
-        name = vectors_cursor(embedder)
-        if moved is not None and self._kept.cursors.get(name, 0) == moved[0]:
-            self._kept.cursors[name] = moved[1]
 
     def drop_vectors(self, embedder: str) -> None:
         self._kept.vectors.pop(embedder, None)
         self._kept.cursors.pop(vectors_cursor(embedder), None)
+
+    def serve(self, serving: Serving, *, instead_of: str | None) -> bool:
+        standing = self._kept.serving
+        if (standing and standing.embedder) != instead_of:
+            return False
+        self._kept.serving = serving
+        if standing is not None:
+            self._heads[self._scope.root] = self.head() + 1
+        return True
 
 
 class PlainScope(_PlainReader):

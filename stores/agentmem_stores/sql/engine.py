@@ -1,121 +1,132 @@
-"""Connections: how SQLite is opened safely, how its errors are told, and how threads share one commit.
+"""What the ledger's code asks of a database, how its faults are told, and how threads share one commit.
 
-SQLite's driver begins transactions late and deferred, which makes a read-then-write fail under a second writer
-however long the busy timeout is. So transactions are begun here, writing ones with BEGIN IMMEDIATE.
+It names no database: SQLite's ways are in `sqlite.py`, Postgres's in `postgres.py`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agentmem.errors import LedgerError
-from agentmem.ledger import Durability
 
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 30  # a writer waits this long for another process; one erase of a large ledger can take seconds
 
-# What SQLite says, and what a person should read. Matched against the lower-cased message, in this order.
-_FAULTS = (
-    ("disk is full", "the disk is full; nothing was written", "Make room, then try again."),
-    (
-        "database is locked",
-        f"another process kept the ledger locked for {BUSY_TIMEOUT_S} s",
-        "Close the other program, or try again.",
-    ),
-    ("readonly", "the ledger is read-only", "Check the permissions of the folder and of the file system."),
-    ("unable to open", "the ledger file cannot be opened", "Check that the folder exists and is yours."),
-    ("malformed", "the ledger file is damaged", "Restore a backup."),
-    ("could not decode", "the ledger file is damaged", "Restore a backup."),  # SQLite's own sentence quotes the text
-    (
-        "not a database",
-        "the file is not an agentmem ledger",
-        "Point --memory at a folder made by agentmem init.",
-    ),
-    (
-        "disk i/o",
-        "the disk refused a read or a write",
-        "Check the disk; nothing acknowledged before was lost.",
-    ),
-)
+BARE = "bare"  # the option of a connection that begins no transaction by itself
+
+
+class Database(Protocol):
+    """What one database does in its own way; every statement on a table is the same on all of them."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its connections begin a read transaction, one snapshot, by themselves."""
+        ...
+
+    @property
+    def bare(self) -> Engine:
+        """The same connections, but `BARE`: `begin` begins a write transaction on them, or none is wanted."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+    @property
+    def folder(self) -> Path | None: ...
+
+    @property
+    def one_writer(self) -> bool:
+        """Whether write transactions exclude each other anyway, so that a second connection for writing gains none."""
+        ...
+
+    def begin(self, connection: Connection, locks: Collection[str]) -> None:
+        """Begin a write transaction that holds these locks, taken in one order by everybody, before its first read."""
+        ...
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Take one more lock until the commit. Who holds it must not wait for one of `begin`'s."""
+        ...
+
+    def words(self, fault: BaseException) -> tuple[str, str]:
+        """The driver's error as a sentence for a person, and the way out."""
+        ...
+
+    def make_room(self, connection: Connection) -> None:
+        """What the tables need before they are made."""
+        ...
+
+    def size(self, connection: Connection) -> int:
+        """Bytes on disk."""
+        ...
+
+    def reclaim(self, writer: GroupCommit) -> None:
+        """Give back the space of deleted rows."""
+        ...
+
+    def verify(self, connection: Connection) -> list[str]:
+        """Sentences about damage below the level of rows."""
+        ...
 
 
 @contextmanager
-def telling_faults(url: str) -> Iterator[None]:
+def telling_faults(database: Database) -> Iterator[None]:
     """Turn a driver's error into a LedgerError that says what happened and what to do."""
     try:
         yield
     except IntegrityError:
         raise  # the ledger's own code decides what a duplicate means
-    except (DBAPIError, sqlite3.Error) as error:  # the driver's own, where SQLAlchemy does not stand between
-        fault = getattr(error, "orig", error)
-        said = str(fault).lower()
-        for sign, message, way_out in _FAULTS:
-            if sign in said:
-                raise LedgerError(f"{url}: {message}", way_out=way_out) from error
-        raise LedgerError(f"{url}: {fault}") from error
+    except PoolTimeout as error:
+        raise LedgerError(
+            f"{database.url}: all connections of this process are in use", way_out="Let fewer threads read at once."
+        ) from error
+    except (DBAPIError, _driver_error(database)) as error:  # the driver's own, where SQLAlchemy does not stand between
+        message, way_out = database.words(getattr(error, "orig", None) or error)
+        raise LedgerError(f"{database.url}: {message}", way_out=way_out) from error
 
 
-def sqlite_engine(file: Path, durability: Durability) -> Engine:
-    """An engine on a SQLite file: WAL, so that readers never wait for a writer.
-
-    `process`: a commit survives kill -9 of the process (synchronous=NORMAL; a power cut may take the last commits,
-    never the file). `power`: it survives a power cut too (synchronous=FULL, an fsync a commit).
-    """
-    engine = create_engine(
-        URL.create("sqlite", database=str(file)),
-        poolclass=QueuePool,
-        pool_size=8,
-        max_overflow=64,
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-        _enter_wal(connection)
-        connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
-        connection.execute("PRAGMA cache_size=-16384")  # 16 MiB
-        # Pages of log before they are copied back (16 MiB): each copying round ends in an fsync, and an add logs 7.
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get("writing", False)
-        driver: Any = connection.connection.driver_connection
-        driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return engine
+def _driver_error(database: Database) -> type[Exception]:
+    driver = database.engine.dialect.dbapi
+    assert driver is not None
+    return cast("type[Exception]", driver.Error)
 
 
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Several processes that make one new ledger collide here, and for this pragma SQLite does not wait by itself."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+def glance(database: Database, read: Callable[[Connection], T]) -> T:
+    """The result of something that needs no transaction, being one statement that may be said twice: without begin and
+    end, it takes one message to a server and back. Said again if the connection was lost."""
+    with telling_faults(database):
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            with database.bare.connect() as connection:
+                return read(connection)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
                 raise
-            time.sleep(0.01)
+        with database.bare.connect() as connection:
+            return read(connection)
+
+
+def driver_of(connection: Connection) -> Any:
+    """The driver's own connection, for what is too hot, or too particular, for SQLAlchemy."""
+    return connection.connection.driver_connection
 
 
 class _Ticket(Generic[T]):
     """One thread's work, waiting for a commit."""
 
-    __slots__ = ("done", "error", "result", "work")
+    __slots__ = ("done", "error", "lock", "result", "work")
 
-    def __init__(self, work: Callable[[Connection], T]) -> None:
+    def __init__(self, work: Callable[[Connection], T], lock: str | None) -> None:
         self.work = work
+        self.lock = lock
         self.result: T | None = None
         self.error: BaseException | None = None
         self.done = False
@@ -127,19 +138,27 @@ class GroupCommit:
     A thread queues its work, then takes the lead when nobody has it. The leader runs everything queued so far in one
     transaction, each piece behind a savepoint so that one that fails leaves no trace, and commits once for all. Who
     waited finds its work done. A lone thread pays no hand-over.
+
+    A connection that was lost while nothing was under way is replaced unseen. One that is lost with work on it fails
+    that work, and the next commit connects anew.
     """
 
-    def __init__(self, engine: Engine, url: str) -> None:
-        self._engine = engine
-        self._url = url
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Faults of the disk, the file or the connection: nobody's commit can stand.
+        driver: Any = database.engine.dialect.dbapi
+        self._common: tuple[type[Exception], ...] = (OperationalError, InterfaceError, driver.OperationalError)
         self._waiting: list[_Ticket[Any]] = []
         self._queue = threading.Lock()
         self._lead = threading.Lock()
         self._connection: Connection | None = None
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """The result of `work`, once what it wrote is committed. Its error is raised here, and here only."""
-        ticket = _Ticket(work)
+    def run(self, work: Callable[[Connection], T], lock: str | None = None) -> T:
+        """The result of `work`, once what it wrote is committed. Its error is raised here, and here only.
+
+        `lock` names what no other process may write meanwhile, from before the first read of `work`.
+        """
+        ticket = _Ticket(work, lock)
         with self._queue:
             self._waiting.append(ticket)
         try:
@@ -153,35 +172,49 @@ class GroupCommit:
                 with self._queue:
                     self._waiting = [other for other in self._waiting if other is not ticket]
         if ticket.error is not None:
-            raise ticket.error
+            with telling_faults(self._database):  # a value that the database cannot hold
+                raise ticket.error
         return cast(T, ticket.result)
 
     def _commit(self, batch: list[_Ticket[Any]], own: _Ticket[Any]) -> None:
         try:
-            with telling_faults(self._url):
-                connection = self._connected()
+            with telling_faults(self._database):
+                connection, transaction = self._begin({ticket.lock for ticket in batch if ticket.lock is not None})
                 if len(batch) == 1:
-                    self._alone(connection, batch[0])
+                    self._alone(connection, transaction, batch[0])
                 else:
-                    with connection.begin():
-                        for ticket in batch:
-                            self._attempt(connection, ticket)
+                    for ticket in batch:
+                        self._attempt(connection, ticket)
+                    transaction.commit()
         except BaseException as error:  # noqa: BLE001  # whatever stopped the commit is the answer of each thread in it
             # An interrupt is the leading thread's alone; the others' work was not written, and that is what they hear.
             heard = error if isinstance(error, Exception) else LedgerError("the commit was interrupted; try again")
             for ticket in batch:
                 ticket.result, ticket.error = None, ticket.error or (error if ticket is own else heard)
-            self.close()
+            self._discard()
         finally:
             for ticket in batch:
                 ticket.done = True
 
-    def _alone(self, connection: Connection, ticket: _Ticket[Any]) -> None:
-        transaction = connection.begin()
+    def _begin(self, locks: Collection[str]) -> tuple[Connection, RootTransaction]:
+        # Ours may be lost while it idled, and one from the pool too: its loss lets go of the whole pool, ours of none
+        # that is younger. The third is new.
+        for last in (False, False, True):
+            connection = self._connected()
+            transaction = connection.begin()
+            try:
+                self._database.begin(connection, locks)
+                break
+            except DBAPIError as error:
+                if last or not error.connection_invalidated:
+                    raise
+                self._discard()  # nothing was begun on it
+        return connection, transaction
+
+    def _alone(self, connection: Connection, transaction: RootTransaction, ticket: _Ticket[Any]) -> None:
         try:
             ticket.result = ticket.work(connection)
-        except (OperationalError, sqlite3.OperationalError):
-            transaction.rollback()
+        except self._common:
             raise
         except Exception as error:  # noqa: BLE001  # raised again in the thread whose work it is
             transaction.rollback()
@@ -193,8 +226,8 @@ class GroupCommit:
         savepoint = connection.begin_nested()
         try:
             ticket.result = ticket.work(connection)
-        except (OperationalError, sqlite3.OperationalError):
-            raise  # the disk or the file failed: nobody's commit can stand
+        except self._common:
+            raise
         except Exception as error:  # noqa: BLE001  # raised again in the thread whose work it is
             savepoint.rollback()
             ticket.error = error
@@ -204,7 +237,7 @@ class GroupCommit:
     def _connected(self) -> Connection:
         # One connection is kept for writing, so that a commit pays no checkout from the pool.
         if self._connection is None:
-            self._connection = self._engine.connect().execution_options(writing=True)
+            self._connection = self._database.bare.connect()
         return self._connection
 
     @contextmanager
@@ -213,7 +246,13 @@ class GroupCommit:
         with self._lead:
             yield
 
+    def _discard(self) -> None:
+        """Let go of a connection on which a commit failed: whatever state it is in, nobody meets it again."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self.close()
+
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            connection, self._connection = self._connection, None
+            connection.close()

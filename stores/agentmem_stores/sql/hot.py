@@ -9,17 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Dialect, bindparam, insert, update
+from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
-from agentmem_stores.sql.schema import journal, records, roots, vectors
+from agentmem_stores.sql.schema import embedders, journal, records, roots, vectors
+
+# Text, because Core has this form apart for each database. What is selected from nothing has no type but its cast.
+_PUT_VECTOR = text(
+    f"INSERT INTO {vectors.name} (scope_id, embedder_id, position, digest, data)"
+    " SELECT :scope_id, :embedder_id, :position, :digest, :data"
+    f" WHERE EXISTS (SELECT 1 FROM {records.name} WHERE scope_id = :scope_id AND position = :position)"
+    " ON CONFLICT (scope_id, embedder_id, position) DO UPDATE SET digest = excluded.digest, data = excluded.data"
+)
 
 
 class _Compiled:
     """A statement's text, and how a mapping becomes its parameters, in one dialect."""
 
-    def __init__(self, statement: UpdateBase, dialect: Dialect) -> None:
+    def __init__(self, statement: UpdateBase | Select[Any] | TextClause, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
         self._text = str(compiled)
         self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
@@ -55,7 +63,10 @@ class HotStatements:
         self._advance = _Compiled(advance, dialect)
         self._journal = _Compiled(insert(journal), dialect)
         self._records = _Compiled(insert(records), dialect)
-        self._vectors = _Compiled(insert(vectors), dialect)
+        self._embedder = _Compiled(
+            select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == bindparam("name")), dialect
+        )
+        self._vectors = _Compiled(_PUT_VECTOR, dialect)
 
     def advance(self, driver: Any, root_id: int, by: int) -> int:
         """Move the root's head on by so many changes; the new head."""
@@ -67,5 +78,11 @@ class HotStatements:
     def insert_records(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         self._records.run(driver, rows)
 
-    def insert_vectors(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    def embedder(self, driver: Any, name: str) -> tuple[int, int] | None:
+        """The embedder's id and dimension; None when it is not known here."""
+        found = self._embedder.run(driver, [{"name": name}]).fetchone()
+        return None if found is None else (int(found[0]), int(found[1]))
+
+    def put_vectors(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert or replace each, unless no record stands at its position."""
         self._vectors.run(driver, rows)

@@ -2,7 +2,8 @@
 
 A job is `waiting` until a worker takes it on a lease. A worker that dies lets its lease run out, and the job is taken
 again. One that fails waits twice as long each time, and after the last attempt is `dead`: it stays, with its error, to
-be seen and retried by hand. Taking is one UPDATE inside a write transaction, so two workers never hold the same job.
+be seen and retried by hand. Taking locks the row it finds and skips those that others have locked, so two workers
+never hold the same job, and where the database has row locks they do not wait for each other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, 
 
 from agentmem.errors import InvalidInput
 from agentmem.records import Scope
-from agentmem.values import Json, new_id, now
+from agentmem.values import Json, new_id, now, plain_json, plain_text
 from agentmem_stores.sql.schema import dump, from_micros, jobs, to_micros
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "JobState", "Jobs"]
 
 JobState = Literal["waiting", "taken", "done", "dead"]
+NO_SCOPE = -1  # a number that no scope has
 FIRST_PAUSE = timedelta(seconds=2)  # before the second attempt; doubled before each further one
 
 
@@ -49,17 +51,20 @@ class Jobs:
     def __init__(self, ledger: SqlLedger, scope: Scope) -> None:
         self._ledger = ledger
         self._scope = scope
+        self._writer = ledger.jobs_writer
 
     def put(self, kind: str, payload: Mapping[str, Json], *, due: datetime | None = None) -> str:
-        """Leave a job; its id. It may be taken at once, or from `due` on."""
+        """Leave a job; its id. It may be taken at once, or from `due` on. InvalidInput for what JSON cannot hold."""
+        plain_text(kind, "kind")
+        plain_json(payload, "payload")
         id = new_id()
+        scope_id = self._made()
 
         def run(connection: Connection) -> None:
-            ids = self._ledger.ids_of(connection, self._scope) or self._ledger.make_scope(connection, self._scope)
             connection.execute(
                 insert(jobs).values(
                     id=id,
-                    scope_id=ids[0],
+                    scope_id=scope_id,
                     kind=kind,
                     payload=dump(payload),
                     state="waiting",
@@ -68,8 +73,18 @@ class Jobs:
                 )
             )
 
-        self._ledger.writer.run(run)
+        self._writer.run(run)
         return id
+
+    def _made(self) -> int:
+        """The scope's number; a scope that is new is made under its root's lock, which jobs do without."""
+
+        def make(connection: Connection) -> int:
+            ids = self._ledger.ids_of(connection, self._scope) or self._ledger.make_scope(connection, self._scope)
+            return ids[0]
+
+        known = self._ledger.glance(self._scope_id)
+        return known if known != NO_SCOPE else self._ledger.writer.run(make, self._ledger.lock_of(self._scope))
 
     def take(
         self, worker: str, *, kinds: Sequence[str] | None = None, lease: timedelta = timedelta(minutes=5)
@@ -94,7 +109,7 @@ class Jobs:
             )
             return _job(connection.execute(taken).one())
 
-        return self._ledger.writer.run(run)
+        return self._writer.run(run)
 
     def done(self, id: str, worker: str) -> bool:
         """False when the lease had run out and another worker holds the job by now: its result counts, not this one."""
@@ -105,24 +120,29 @@ class Jobs:
             )
             return connection.execute(settled).rowcount > 0
 
-        return self._ledger.writer.run(run)
+        return self._writer.run(run)
 
     def failed(self, id: str, worker: str, error: str, *, attempts: int = 5) -> bool:
-        """Wait and try again, or after so many attempts be dead. False as in `done`."""
+        """Wait and try again, or after so many attempts be dead. False as in `done`.
+
+        `error` is kept for people to read: what no database holds of it is replaced.
+        """
+        said = error.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
         def run(connection: Connection) -> bool:
-            tried = connection.scalar(select(jobs.c.attempts).where(self._held(connection, id, worker)))
+            held = select(jobs.c.attempts).where(self._held(connection, id, worker))
+            tried = connection.scalar(held.with_for_update())  # its lease may run out, and another worker be waiting
             if tried is None:
                 return False
             dead = tried >= attempts
             due = now() + FIRST_PAUSE * 2 ** (tried - 1)
             state = "dead" if dead else "waiting"
             connection.execute(
-                update(jobs).where(jobs.c.id == id).values(state=state, worker=None, error=error, due=to_micros(due))
+                update(jobs).where(jobs.c.id == id).values(state=state, worker=None, error=said, due=to_micros(due))
             )
             return True
 
-        return self._ledger.writer.run(run)
+        return self._writer.run(run)
 
     def retry(self, id: str) -> None:
         """Give a dead job its attempts back."""
@@ -132,7 +152,7 @@ class Jobs:
             revived = update(jobs).where(dead).values(state="waiting", attempts=0, due=to_micros(now()))
             return connection.execute(revived).rowcount > 0
 
-        if not self._ledger.writer.run(run):
+        if not self._writer.run(run):
             raise InvalidInput(f"there is no dead job {id!r} in this scope")
 
     def listed(self, *states: JobState) -> list[Job]:
@@ -151,7 +171,7 @@ class Jobs:
 
     def _scope_id(self, connection: Connection) -> int:
         ids = self._ledger.ids_of(connection, self._scope)
-        return -1 if ids is None else ids[0]
+        return NO_SCOPE if ids is None else ids[0]
 
     def _held(self, connection: Connection, id: str, worker: str) -> ColumnElement[bool]:
         here = jobs.c.scope_id == self._scope_id(connection)

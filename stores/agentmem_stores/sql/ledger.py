@@ -1,30 +1,31 @@
 """`SqlLedger`: the ledger protocol on SQLAlchemy Core.
 
-It knows rows, seqs and scopes, and how to be atomic. It refuses to know what a verb means. Statements are the same on
-every database; what differs (how a transaction begins, how space is given back) stands in `engine.py` and in
-`SqlLedger.reclaim`.
+It knows rows, seqs and scopes, and how to be atomic. It refuses to know what a verb means, and which database it is
+on: statements are the same on all, and what differs is asked of a `Database` (see `engine.py`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, and_, delete, insert, or_, select
+from sqlalchemy.exc import DBAPIError
 
-from agentmem.errors import LedgerError
+from agentmem.errors import InvalidInput, LedgerError
 from agentmem.ledger import Durability, Transaction
 from agentmem.records import Scope
 from agentmem.verify import disagreements
 from agentmem_stores.sql import migrations
-from agentmem_stores.sql.engine import GroupCommit, sqlite_engine, telling_faults
+from agentmem_stores.sql.engine import Database, GroupCommit, glance, telling_faults
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader
-from agentmem_stores.sql.schema import TO_RECLAIM, cursors, roots, scopes
+from agentmem_stores.sql.schema import TO_RECLAIM, cursors, identity, roots, scopes
+from agentmem_stores.sql.sqlite import Sqlite
 from agentmem_stores.sql.transaction import SqlTransaction
 
 log = logging.getLogger("agentmem")
@@ -32,6 +33,8 @@ log = logging.getLogger("agentmem")
 T = TypeVar("T")
 P = ParamSpec("P")
 FILE_NAME = "ledger.sqlite3"
+LONGEST_PATH = 2_600  # bytes of a scope that Postgres can index; a ledger must be movable
+_ERASURES = select(cursors.c.scope_id, cursors.c.seq).where(TO_RECLAIM)
 
 
 def open_sqlite(location: str, *, create: bool, durability: Durability) -> SqlLedger:
@@ -50,28 +53,33 @@ def open_sqlite(location: str, *, create: bool, durability: Durability) -> SqlLe
     except (OSError, RuntimeError, ValueError) as error:  # no such user to expand, a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise LedgerError(f"{path} cannot be opened: {reason}", way_out="Choose a folder you may write to.") from error
-    if file.stat().st_size == 0 and not create:
+    # A ledger that is being made is never empty beside a log that is not: its first page comes before its log.
+    log = file.with_name(file.name + "-wal")
+    if file.stat().st_size == 0 and (not create or (log.exists() and log.stat().st_size)):
         raise LedgerError(f"the ledger at {path} is empty: it was cut off or never made", way_out="Restore a backup.")
-    return SqlLedger(sqlite_engine(file, durability), url=str(path), file=file)
+    return SqlLedger(Sqlite(file, durability), create=create)
 
 
 class SqlLedger:
     """An open ledger. Made current at opening; a ledger of a newer version is refused untouched."""
 
-    def __init__(self, engine: Engine, *, url: str, file: Path | None = None) -> None:
-        self._engine = engine
-        self._url = url
-        self._file = file
-        self.writer = GroupCommit(engine, url)
-        self.hot = HotStatements(engine.dialect)
+    def __init__(self, database: Database, *, create: bool) -> None:
+        self._database = database
+        self.writer = GroupCommit(database)
+        # Where writers of several roots do not exclude each other, jobs wait for none of them.
+        self.jobs_writer = self.writer if database.one_writer else GroupCommit(database)
+        self.hot = HotStatements(database.engine.dialect)
         self._scope_ids: dict[Scope, tuple[int, int]] = {}
         try:
             with self.reading() as connection:
                 done = migrations.applied(connection)
                 migrations.refuse_newer(done)
                 left_behind = bool(done) and connection.scalar(select(cursors.c.seq).where(TO_RECLAIM)) is not None
+            if not done and not create:
+                raise LedgerError(f"there is no memory at {self.url}", way_out=f"Make one: agentmem init {self.url}")
             if set(done) != set(migrations.known()):
-                self.writer.run(migrations.migrate)
+                self.writer.run(self._migrate, "tables")
+            self._identity = self._read_identity()
             if left_behind:
                 self._finish_erasure()
         except BaseException:
@@ -80,26 +88,61 @@ class SqlLedger:
 
     @property
     def url(self) -> str:
-        return self._url
+        return self._database.url
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    @property
+    def folder(self) -> Path | None:
+        return self._database.folder
+
+    def _migrate(self, connection: Connection) -> None:
+        self._database.make_room(connection)
+        migrations.migrate(connection)
+
+    def _read_identity(self) -> str:
+        with self.reading() as connection:
+            found: str | None = connection.scalar(select(identity.c.id))
+        if found is None:
+            raise LedgerError(f"{self.url}: the ledger has lost its identity", way_out="Restore a backup.")
+        return found
 
     def bind(self, scope: Scope) -> SqlScope:
         return SqlScope(self, scope)
 
     def size(self) -> int:
-        if self._file is None:
-            return 0
-        return sum(file.stat().st_size for file in self._file.parent.glob(self._file.name + "*"))
+        return self.glance(self._database.size)
 
     def close(self) -> None:
-        with self.writer.alone():
-            self.writer.close()
-        self._engine.dispose()
+        for writer in {self.writer, self.jobs_writer}:
+            with writer.alone():
+                writer.close()
+        self._database.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection in one read transaction: every statement in it sees the same snapshot."""
-        with telling_faults(self._url), self._engine.connect() as connection:
+        with telling_faults(self._database), closing(self._begun()) as connection:
             yield connection
+            connection.commit()
+
+    def _begun(self) -> Connection:
+        connection = self._database.engine.connect()
+        try:
+            connection.begin()
+        except DBAPIError as error:
+            connection.close()
+            if not error.connection_invalidated:
+                raise
+            connection = self._database.engine.connect()  # it was lost while it idled in the pool
+            connection.begin()
+        return connection
+
+    def glance(self, read: Callable[[Connection], T]) -> T:
+        """The result of a read that needs no snapshot, because it is one statement."""
+        return glance(self._database, read)
 
     def ids_of(self, connection: Connection, scope: Scope) -> tuple[int, int] | None:
         """(scope id, root id), or None for a scope that nothing was written to."""
@@ -113,7 +156,17 @@ class SqlLedger:
         """Cache what is committed; an id seen inside a transaction that fails may later be another scope's."""
         self._scope_ids[scope] = ids
 
+    def lock_of(self, scope: Scope) -> str:
+        """What a write to the scope keeps others from: its root, whose changes are counted together."""
+        return f"root/{scope.root}"
+
+    def lock_embedders(self, connection: Connection) -> None:
+        """Before an embedder is looked for again and made: the names are all roots' together."""
+        self._database.lock(connection, "embedders")
+
     def make_scope(self, connection: Connection, scope: Scope) -> tuple[int, int]:
+        if len(str(scope).encode()) > LONGEST_PATH:
+            raise InvalidInput(f"the scope {str(scope)[:40]!r}… is too long", way_out="Use fewer or shorter parts.")
         root_id = connection.scalar(select(roots.c.id).where(roots.c.name == scope.root))
         if root_id is None:
             root_id = connection.scalar(insert(roots).values(name=scope.root, head=0).returning(roots.c.id))
@@ -123,35 +176,24 @@ class SqlLedger:
         return scope_id, root_id
 
     def reclaim(self) -> None:
-        """Rewrite the file without the space that deleted rows left, so that erased words are not in it any more."""
-        with self.writer.alone(), telling_faults(self._url):
-            self.writer.close()
-            raw = self._engine.raw_connection()
-            try:
-                cursor = raw.cursor()
-                cursor.execute("VACUUM")
-                # (busy, pages in the log, pages moved): busy while another process reads an older snapshot.
-                busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-                cursor.close()
-            finally:
-                raw.close()
-        if busy:
-            raise LedgerError(
-                "the words are erased, but an older snapshot of them is still being read, perhaps by an export",
-                way_out="Let it end: the next opening of this memory clears the last copy.",
-            )
-        self.writer.run(lambda connection: connection.execute(delete(cursors).where(TO_RECLAIM)))
+        """Give back the space of what was erased so far, and note that it is done."""
+        erased = self.glance(lambda connection: connection.execute(_ERASURES).all())
+        with telling_faults(self._database):
+            self._database.reclaim(self.writer)
+        # Not those that another process has erased meanwhile: they are its own to reclaim, or the next opening's.
+        done = or_(*(and_(cursors.c.scope_id == row.scope_id, cursors.c.seq == row.seq) for row in erased))
+        if erased:
+            self.writer.run(lambda connection: connection.execute(delete(cursors).where(TO_RECLAIM, done)))
 
     def _finish_erasure(self) -> None:
         try:
             self.reclaim()
         except LedgerError as error:  # another process reads on: the opening after it has closed tries again
-            log.warning("%s: %s", self._url, error)
+            log.warning("%s: %s", self.url, error)
 
     def verify(self, connection: Connection) -> list[str]:
-        """Sentences about what is wrong with the file; none when it is sound."""
-        said = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
-        return [] if said == ["ok"] else [f"the file is damaged: {line}" for line in said]
+        """Sentences about damage below the level of rows; none when all is sound."""
+        return self._database.verify(connection)
 
 
 def _reading(read: Callable[Concatenate[SqlReader, P], T]) -> Callable[Concatenate[SqlScope, P], T]:
@@ -161,6 +203,16 @@ def _reading(read: Callable[Concatenate[SqlReader, P], T]) -> Callable[Concatena
     def call(self: SqlScope, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self.snapshot() as reader:
             return read(reader, *args, **kwargs)
+
+    return call
+
+
+def _glancing(read: Callable[Concatenate[SqlReader, P], T]) -> Callable[Concatenate[SqlScope, P], T]:
+    """The same read, which is one statement, on a connection of its own."""
+
+    @wraps(read)
+    def call(self: SqlScope, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._ledger.glance(lambda connection: read(self.reader(connection), *args, **kwargs))
 
     return call
 
@@ -179,23 +231,28 @@ class SqlScope:
     @contextmanager
     def snapshot(self) -> Iterator[SqlReader]:
         with self._ledger.reading() as connection:
-            ids = self._ledger.ids_of(connection, self._scope)
-            if ids is not None:
-                self._ledger.remember_ids(self._scope, ids)
-            yield SqlReader(connection, self._scope, ids)
+            yield self.reader(connection)
 
-    head = _reading(SqlReader.head)
+    def reader(self, connection: Connection) -> SqlReader:
+        ids = self._ledger.ids_of(connection, self._scope)
+        if ids is not None:
+            self._ledger.remember_ids(self._scope, ids)
+        return SqlReader(connection, self._scope, ids)
+
+    head = _glancing(SqlReader.head)
+    scan = _glancing(SqlReader.scan)
+    newest = _glancing(SqlReader.newest)
+    counts = _glancing(SqlReader.counts)
+    ids_ending = _glancing(SqlReader.ids_ending)
+    changes = _glancing(SqlReader.changes)
+    steps = _glancing(SqlReader.steps)
+    cursor = _glancing(SqlReader.cursor)
+    embedders = _glancing(SqlReader.embedders)
+    serving = _glancing(SqlReader.serving)
+    # Several statements, or one for each chunk of what is asked.
     get = _reading(SqlReader.get)
     at = _reading(SqlReader.at)
-    scan = _reading(SqlReader.scan)
-    newest = _reading(SqlReader.newest)
-    counts = _reading(SqlReader.counts)
-    ids_ending = _reading(SqlReader.ids_ending)
-    changes = _reading(SqlReader.changes)
-    steps = _reading(SqlReader.steps)
     changed = _reading(SqlReader.changed)
-    cursor = _reading(SqlReader.cursor)
-    embedders = _reading(SqlReader.embedders)
     vectors = _reading(SqlReader.vectors)
 
     def verify(self) -> list[str]:
@@ -211,7 +268,7 @@ class SqlScope:
             transaction = SqlTransaction(self._ledger, connection, self._scope)
             return work(transaction), transaction.ids
 
-        result, ids = self._ledger.writer.run(run)
+        result, ids = self._ledger.writer.run(run, self._ledger.lock_of(self._scope))
         if ids is not None:
             self._ledger.remember_ids(self._scope, ids)
         return result

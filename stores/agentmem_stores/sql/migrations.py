@@ -2,8 +2,9 @@
 
 A new ledger gets the current tables at once and is recorded as fully migrated; an older one gets the functions it
 lacks, in order, in one transaction. A ledger that holds a name this list does not know was written by a newer
-agentmem and is refused untouched. Never edit a released function; append one. `tests/fixtures/ledgers` keeps a
-ledger of each released schema, and a test compares its migrated tables with new ones.
+agentmem and is refused untouched. Never edit a released function; append one. A function spells its own statements,
+because the tables of `schema.py` are the newest ones. `tests/fixtures/ledgers` keeps a ledger of each schema, named by
+its last migration, and a test compares its migrated tables with new ones.
 """
 
 from __future__ import annotations
@@ -13,11 +14,22 @@ from collections.abc import Callable
 from sqlalchemy import Connection, insert, inspect, select
 
 from agentmem.errors import LedgerError
-from agentmem.values import now
+from agentmem.values import new_id, now
 from agentmem_stores.sql import schema
 
 FIRST = "m001_initial"  # the tables of agentmem 0.1
-MIGRATIONS: list[Callable[[Connection], None]] = []
+
+
+def m002_serving(connection: Connection) -> None:
+    """Which embedder serves each scope, and the ledger's identity."""
+    connection.exec_driver_sql(
+        "CREATE TABLE serving (scope_id INTEGER NOT NULL, embedder TEXT NOT NULL, spec TEXT NOT NULL,"
+        " PRIMARY KEY (scope_id))"
+    )
+    connection.exec_driver_sql("CREATE TABLE identity (id TEXT NOT NULL, PRIMARY KEY (id))")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving]
 
 
 def known() -> list[str]:
@@ -51,6 +63,8 @@ def migrate(connection: Connection) -> list[str]:
         for migration in MIGRATIONS:
             if migration.__name__ in todo:
                 migration(connection)
+    if connection.scalar(select(schema.identity.c.id)) is None:
+        connection.execute(insert(schema.identity).values(id=new_id()))
     if todo:
         at = schema.to_micros(now())
         connection.execute(insert(schema.migrations), [{"name": name, "applied_at": at} for name in todo])

@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
 
-from agentmem.ledger import Delta, Vectors
+from agentmem.errors import LedgerError
+from agentmem.ledger import Delta, Serving, Vectors
 from agentmem.records import Change, Record, Scope, State
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.schema import (
@@ -20,7 +21,18 @@ from agentmem_stores.sql.schema import (
     journal,
     records,
     roots,
+    serving,
     vectors,
+)
+
+# The statements of every recall, made once: composing one, and finding it among those compiled, costs more than
+# SQLite takes to answer it.
+_SCOPE: BindParameter[int] = bindparam("scope")
+_HEAD = select(roots.c.head).where(roots.c.id == bindparam("root"))
+_CURSOR = select(cursors.c.seq).where(cursors.c.scope_id == _SCOPE, cursors.c.projection == bindparam("projection"))
+_SERVING = select(serving.c.embedder, serving.c.spec).where(serving.c.scope_id == _SCOPE)
+_AT = select(*RECORD_COLUMNS).where(
+    records.c.scope_id == _SCOPE, records.c.position.in_(bindparam("positions", expanding=True))
 )
 
 X = TypeVar("X")
@@ -64,8 +76,9 @@ class SqlReader:
     def at(self, positions: Sequence[int]) -> list[Record]:
         found: dict[int, Record] = {}
         for chunk in chunks(positions):
-            query = select(*RECORD_COLUMNS).where(records.c.scope_id == self._scope_id, records.c.position.in_(chunk))
-            found.update((row.position, schema.row_record(row, self._scope)) for row in self._connection.execute(query))
+            asked = {"scope": self._scope_id, "positions": list(chunk)}
+            for row in self._connection.execute(_AT, asked):
+                found[row[0]] = schema.row_record(row, self._scope)
         return [found[position] for position in positions if position in found]
 
     def changes(
@@ -101,7 +114,7 @@ class SqlReader:
     def head(self) -> int:
         if self._ids is None:
             return 0
-        return self._connection.scalar(select(roots.c.head).where(roots.c.id == self._ids[1])) or 0
+        return self._connection.scalar(_HEAD, {"root": self._ids[1]}) or 0
 
     def changed(self, after: int, limit: int | None = None) -> Delta:
         head = self.head()
@@ -141,6 +154,10 @@ class SqlReader:
         )
         return list(self._connection.scalars(select(embedders.c.name).where(held.exists())))
 
+    def serving(self) -> Serving | None:
+        row = self._connection.execute(_SERVING, {"scope": self._scope_id}).first()
+        return None if row is None else Serving(row.embedder, row.spec)
+
     def ids_ending(self, suffix: str, limit: int = 2) -> list[str]:
         alike = select(records.c.id).where(
             records.c.scope_id == self._scope_id, records.c.id.endswith(suffix, autoescape=True)
@@ -150,8 +167,7 @@ class SqlReader:
         return list(islice(exact, limit))
 
     def cursor(self, projection: str) -> int:
-        query = select(cursors.c.seq).where(cursors.c.scope_id == self._scope_id, cursors.c.projection == projection)
-        return self._connection.scalar(query) or 0
+        return self._connection.scalar(_CURSOR, {"scope": self._scope_id, "projection": projection}) or 0
 
     def vectors(self, embedder: str, positions: Sequence[int] | None = None) -> Vectors:
         row = self._connection.execute(
@@ -170,6 +186,13 @@ class SqlReader:
                 found += self._connection.execute(
                     query.where(vectors.c.position.in_(chunk)).order_by(vectors.c.position)
                 )
+        width = 4 * row.dimension
+        torn = [position for position, _, data in found if len(data) != width]
+        if torn:
+            raise LedgerError(
+                f"the vector at position {torn[0]} is damaged: it has not {width} bytes",
+                way_out="agentmem doctor --fix",
+            )
         matrix = np.frombuffer(b"".join(data for _, _, data in found), dtype="<f4").reshape(len(found), row.dimension)
         return Vectors(
             np.array([position for position, _, _ in found], np.int64),

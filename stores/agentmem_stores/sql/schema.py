@@ -27,7 +27,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    and_,
 )
 
 from agentmem.records import Change, Place, Record, Scope, Source, State
@@ -42,6 +41,9 @@ migrations = Table(
     Column("name", Text, primary_key=True),
     Column("applied_at", BigInteger, nullable=False),
 )
+
+# One row: the random name by which others tell this ledger from every other.
+identity = Table("identity", metadata, Column("id", Text, primary_key=True))
 
 # `head` is the seq of the root's newest change: counted here, because a database sequence is not in commit order.
 roots = Table(
@@ -128,6 +130,15 @@ vectors = Table(
     PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
 )
 
+# Whose vectors answer a scope's recalls. Not a column of `embedders`: one is chosen before it has made a vector.
+serving = Table(
+    "serving",
+    metadata,
+    Column("scope_id", Integer, primary_key=True, autoincrement=False),
+    Column("embedder", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+)
+
 # How far each projection has followed the journal.
 cursors = Table(
     "cursors",
@@ -138,9 +149,9 @@ cursors = Table(
     PrimaryKeyConstraint("scope_id", "projection"),
 )
 
-# A row of no scope that stands from an erasure's commit until its space was given back: a kill may come between.
-RECLAIM = {"scope_id": 0, "projection": "reclaim", "seq": 1}
-TO_RECLAIM = and_(cursors.c.scope_id == 0, cursors.c.projection == "reclaim")
+# A row stands from an erasure's commit, whose seq it holds, until its space was given back: a kill may come between.
+RECLAIM = "reclaim"
+TO_RECLAIM = cursors.c.projection == RECLAIM
 
 # Work for later (extraction, summaries): leased, retried with a growing pause, and kept when it fails for good.
 jobs = Table(

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from agentmem.errors import Conflict, EmbeddingError
-from agentmem.ledger import Draft, Vectors, vectors_cursor
+from agentmem.ledger import Draft, Serving, Vectors, vectors_cursor
 from agentmem.records import Change, Record, Scope
 from agentmem.values import now
 from agentmem_stores.sql import schema
+from agentmem_stores.sql.engine import driver_of
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
-from agentmem_stores.sql.schema import RECORD_COLUMNS, cursors, embedders, journal, records, vectors
+from agentmem_stores.sql.schema import RECORD_COLUMNS, cursors, embedders, journal, records, serving, vectors
 
 
 class Scopes(Protocol):
@@ -26,6 +27,8 @@ class Scopes(Protocol):
     def ids_of(self, connection: Connection, scope: Scope) -> tuple[int, int] | None: ...
 
     def make_scope(self, connection: Connection, scope: Scope) -> tuple[int, int]: ...
+
+    def lock_embedders(self, connection: Connection) -> None: ...
 
 
 _UPDATE_RECORD = (
@@ -42,7 +45,7 @@ class SqlTransaction(SqlReader):
         super().__init__(connection, scope, ledger.ids_of(connection, scope))
         self._ledger = ledger
         self._hot = ledger.hot
-        self._driver = connection.connection.driver_connection
+        self._driver = driver_of(connection)
 
     @property
     def ids(self) -> tuple[int, int] | None:
@@ -60,9 +63,7 @@ class SqlTransaction(SqlReader):
         drafts = list(drafts)
         if not drafts:
             return []
-        if self._ids is None:
-            self._ids = self._ledger.make_scope(self._connection, self._scope)
-        scope_id, root_id = self._ids
+        scope_id, root_id = self._made()
         head = self._hot.advance(self._driver, root_id, len(drafts))
         assert head is not None
         first = head - len(drafts) + 1
@@ -104,6 +105,11 @@ class SqlTransaction(SqlReader):
         self._hot.insert_journal(self._driver, entries)
         self._make_current(drafts, positions)
         return changes
+
+    def _made(self) -> tuple[int, int]:
+        if self._ids is None:
+            self._ids = self._ledger.make_scope(self._connection, self._scope)
+        return self._ids
 
     def _positions(self, drafts: Sequence[Draft], first: int) -> dict[str, int]:
         """Each record's number: the `seq` of its first change ever, which an undo and a redo leave as it was."""
@@ -171,12 +177,16 @@ class SqlTransaction(SqlReader):
                 .values(before=None, after=None, cause="")
             )
         self._remove(list(positions.values()))
-        if self._connection.scalar(select(cursors.c.seq).where(schema.TO_RECLAIM)) is None:
-            self._connection.execute(insert(cursors).values(schema.RECLAIM))
-        return self.write(drafts, actor=actor, cause=cause, step=step)
+        changes = self.write(drafts, actor=actor, cause=cause, step=step)
+        if changes:
+            # Not an update: another process may take the older row away at this moment.
+            self._connection.execute(delete(cursors).where(cursors.c.scope_id == self._scope_id, schema.TO_RECLAIM))
+            noted = {"scope_id": self._scope_id, "projection": schema.RECLAIM, "seq": changes[-1].seq}
+            self._connection.execute(insert(cursors).values(noted))
+        return changes
 
     def put_vectors(self, embedder: str, given: Vectors, *, moved: tuple[int, int] | None = None) -> None:
-        if self._ids is None:
+        if self._ids is None or (moved is not None and not self._move_cursor(vectors_cursor(embedder), *moved)):
             return
         embedder_id = self._embedder_id(embedder, given.matrix.shape[1])
         rows = [
@@ -191,27 +201,8 @@ class SqlTransaction(SqlReader):
                 given.positions, given.digests, given.matrix.astype("<f4", copy=False), strict=True
             )
         ]
-        for chunk in chunks(rows):
-            of_chunk = [row["position"] for row in chunk]
-            self._connection.execute(
-                delete(vectors).where(
-                    vectors.c.scope_id == self._scope_id,
-                    vectors.c.embedder_id == embedder_id,
-                    vectors.c.position.in_(of_chunk),
-                )
-            )
-            standing = set(
-                self._connection.scalars(
-                    select(records.c.position).where(
-                        records.c.scope_id == self._scope_id, records.c.position.in_(of_chunk)
-                    )
-                )
-            )
-            kept = [row for row in chunk if row["position"] in standing]
-            if kept:
-                self._hot.insert_vectors(self._driver, kept)
-        if moved is not None:
-            self._move_cursor(vectors_cursor(embedder), *moved)
+        if rows:
+            self._hot.put_vectors(self._driver, rows)
 
     def drop_vectors(self, embedder: str) -> None:
         embedder_id = self._connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder))
@@ -221,27 +212,46 @@ class SqlTransaction(SqlReader):
         here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == vectors_cursor(embedder))
         self._connection.execute(delete(cursors).where(here))
 
+    def serve(self, chosen: Serving, *, instead_of: str | None) -> bool:
+        standing = self.serving()
+        if (standing and standing.embedder) != instead_of:
+            return False
+        scope_id, root_id = self._made()
+        values = chosen._asdict()
+        if standing is None:
+            self._connection.execute(insert(serving).values(scope_id=scope_id, **values))
+        else:
+            self._connection.execute(update(serving).where(serving.c.scope_id == scope_id).values(values))
+            self._hot.advance(self._driver, root_id, 1)
+        return True
+
     def _embedder_id(self, name: str, dimension: int) -> int:
-        row = self._connection.execute(
-            select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == name)
-        ).first()
-        if row is None:
+        known = self._hot.embedder(self._driver, name)
+        if known is None:
+            self._ledger.lock_embedders(self._connection)
+            known = self._hot.embedder(self._driver, name)
+        if known is None:
             made = self._connection.scalar(
                 insert(embedders).values(name=name, dimension=dimension).returning(embedders.c.id)
             )
             assert made is not None
             return int(made)
-        if row.dimension != dimension:
+        id, standing = known
+        if standing != dimension:
             raise EmbeddingError(
-                f"{name} has vectors of {row.dimension} dimensions here, not {dimension}",
+                f"{name} has vectors of {standing} dimensions here, not {dimension}",
                 way_out="Give the embedder another id: vectors of two models are never mixed.",
             )
-        return int(row.id)
+        return id
 
-    def _move_cursor(self, projection: str, since: int, until: int) -> None:
+    def _move_cursor(self, projection: str, since: int, until: int) -> bool:
+        """Whether it stood at `since`, and stands at `until` now."""
         here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == projection)
         standing = self._connection.scalar(select(cursors.c.seq).where(here))
-        if standing is None and since == 0:
+        if (standing or 0) != since:
+            return False
+        if standing is None:
             self._connection.execute(insert(cursors).values(scope_id=self._scope_id, projection=projection, seq=until))
-        elif standing == since:
+        else:
             self._connection.execute(update(cursors).where(here).values(seq=until))
+        return True
