@@ -1,31 +1,40 @@
-"""What the handles on one open memory share: the ledger, the embedder, the views by scope, and the embedding thread.
+"""What the handles on one open memory share: the ledger, the embedder, the views by scope, and the background thread.
 
-It resolves a path or URL and the names of parts to objects, and closes them again. It knows no verbs.
+It resolves a path or URL and the names of parts to objects, decides whose vectors answer a scope's recalls, and
+closes everything again. It knows no verbs.
 """
 
 from __future__ import annotations
 
 import logging
+import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from os import PathLike, fspath
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from agentmem.embedding import Embedder, open_embedder
-from agentmem.errors import AgentMemError, InvalidInput, MemoryClosed
-from agentmem.index import Index
-from agentmem.ledger import Durability, Ledger
-from agentmem.recall.view import View
+from agentmem.embedding import AnyEmbedder, Embedder, open_embedder
+from agentmem.errors import AgentMemError, EmbeddingError, InvalidInput, LedgerError, MemoryClosed
+from agentmem.index import Index, Site
+from agentmem.ledger import Durability, Ledger, ScopedLedger, Serving, vectors_cursor
+from agentmem.recall.embeddings import Embeddings
+from agentmem.recall.view import Indexing, View
 from agentmem.records import Scope
 from agentmem.registry import INDEXES, LEDGERS, load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Opened", "open_ledger"]
 
 log = logging.getLogger("agentmem")
 _VIEWS = 64  # scopes kept in memory; the one asked longest ago goes first
-_QUIET_S = 0.2  # the embedding thread waits for a pause in the writing, so that it does not slow a burst down
+_QUIET_S = 0.2  # the background thread waits for a pause in the writing, so that it does not slow a burst down
 _BACKLOG = 2_000  # texts waiting from which it no longer waits
+_LOCAL = ("hash", "minilm")  # shipped, and never on a network
 
 
 def open_ledger(location: str | PathLike[str], *, create: bool = True, durability: Durability = "process") -> Ledger:
@@ -45,18 +54,27 @@ def open_ledger(location: str | PathLike[str], *, create: bool = True, durabilit
 
 
 class Opened:
-    """Shared by every handle, whatever its scope. Safe to use from several threads."""
+    """Shared by every handle, whatever its scope. Safe to use from several threads.
 
-    def __init__(self, ledger: Ledger, embedder: Embedder, index: str) -> None:
+    `embedder` is the one asked for. Recalls in a scope are answered by the vectors of the one that serves it, which
+    is another until `reindex vectors` has made this one's complete.
+    """
+
+    def __init__(self, ledger: Ledger, embedder: Embedder, spec: str, index: str) -> None:
         self.ledger = ledger
         self.embedder = embedder
-        self._new_index = cast("Callable[[int], Index]", load(INDEXES, "exact" if index == "auto" else index))
+        self.spec = spec
+        self._opened_embedder = bool(spec)  # one that was handed over stays its owner's to close
+        self.index, _, self._index_argument = index.partition(":")
+        load(INDEXES, self.index)  # an unknown name is told at opening, not at the first question
         self._views: OrderedDict[Scope, View] = OrderedDict()
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._closed = False
-        self._written: dict[Scope, int] = {}  # changes since the embedding thread last came by
+        self._written: dict[Scope, int] = {}  # changes since the background thread last came by
         self._wake = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._told: set[str] = set()
 
     @classmethod
     def open(
@@ -64,41 +82,123 @@ class Opened:
         location: str | PathLike[str],
         *,
         scope: Scope,
-        embedder: str | Embedder,
+        embedder: str | AnyEmbedder,
         index: str,
         create: bool,
         durability: Durability,
     ) -> Opened:
         ledger = open_ledger(location, create=create, durability=durability)
         try:
-            return cls(ledger, _chosen(embedder, ledger, scope), index)
+            return cls(ledger, *_chosen(embedder, ledger.bind(scope)), index)
         except AgentMemError:
             ledger.close()
             raise
 
+    # ── views ────────────────────────────────────────────────────────────────────────────────────────────────────
+
     def view(self, scope: Scope) -> View:
+        """The scope as recall sees it, by the vectors of the embedder that serves it now."""
+        view = self._held(scope)
+        if view is not None and view.current():
+            return view
+        ledger = self.ledger.bind(scope)
+        with self._making:  # two threads that made one at once would fight for its index
+            serving = self._serving(ledger)
+            view = self._held(scope)
+            if view is not None and view.embeddings.embedder.id == serving.embedder and view.current():
+                return view
+            made = self._made(ledger, serving)
+            with self._lock:
+                if self._closed:
+                    leaving = [made]
+                else:
+                    leaving = [] if view is None else [view]
+                    self._views[scope] = made
+                    self._views.move_to_end(scope)
+                    if len(self._views) > _VIEWS:
+                        leaving.append(self._views.popitem(last=False)[1])
+            for old in leaving:
+                old.close()
+            self.check_open()
+            made.current()
+            return made
+
+    def _held(self, scope: Scope) -> View | None:
         with self._lock:
             self.check_open()
             view = self._views.get(scope)
-            if view is None:
-                view = View(self.ledger.bind(scope), self.embedder, self._new_index(self.embedder.dimension))
-                self._views[scope] = view
-                if len(self._views) > _VIEWS:
-                    self._views.popitem(last=False)
-            self._views.move_to_end(scope)
+            if view is not None:
+                self._views.move_to_end(scope)
             return view
+
+    def _made(self, ledger: ScopedLedger, serving: Serving) -> View:
+        embedder = self.embedder if serving.embedder == self.embedder.id else self._reopened(serving)
+        self.check_open()
+        indexing = Indexing(partial(self._index_of, ledger, embedder), partial(self._exact, ledger, embedder))
+        wake = partial(self.wrote, ledger.scope, _BACKLOG)
+        return View(Embeddings(ledger, embedder, serving.spec), indexing, wake)
+
+    def _site(self, ledger: ScopedLedger, embedder: Embedder, anew: bool = False) -> Site:
+        folder = self.ledger.folder
+        # Two copies of a folder, or two machines' folders of one name, must not share a place on a server.
+        owner = f"{self.ledger.identity} {self.ledger.url} {platform.node() if folder else ''}"
+        return Site(ledger, embedder.id, embedder.dimension, owner, folder, self._index_argument, anew)
+
+    def _index_of(self, ledger: ScopedLedger, embedder: Embedder, anew: bool) -> Index:
+        if not embedder.dimension:  # one that is absent: there is nothing to search
+            return self._exact(ledger, embedder)
+        return cast(Index, load(INDEXES, self.index)(self._site(ledger, embedder, anew)))
+
+    def _exact(self, ledger: ScopedLedger, embedder: Embedder) -> Index:
+        return cast(Index, load(INDEXES, "exact")(self._site(ledger, embedder)))
 
     def forget_view(self, scope: Scope) -> None:
         """Let the scope's view be built anew at the next question."""
         with self._lock:
-            self._views.pop(scope, None)
+            view = self._views.pop(scope, None)
+        if view is not None:
+            view.close()
+
+    # ── embedders ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _serving(self, ledger: ScopedLedger) -> Serving:
+        """Whose vectors answer recalls here. An older ledger does not say: then whoever has come furthest."""
+        serving = ledger.serving()
+        if serving is not None:
+            return serving
+        used = ledger.embedders()
+        if not used or self.embedder.id in used:
+            return Serving(self.embedder.id, self.spec)
+        return Serving(max(used, key=lambda id: ledger.cursor(vectors_cursor(id))), "")
+
+    def _reopened(self, serving: Serving) -> Embedder:
+        """The embedder that serves, though another was asked for: recall needs it to embed questions."""
+        found = _openable(serving)
+        if serving.embedder not in self._told:
+            self._told.add(serving.embedder)
+            spelt = f", opened by --embedder {serving.spec}," if serving.spec else ""
+            goes_on = "its vectors answer" if found is not None else f"which is not open{spelt} so recall goes by words"
+            log.warning(
+                "this memory was embedded by %s: %s until `agentmem reindex vectors` has made those of %s",
+                serving.embedder,
+                goes_on,
+                self.embedder.id,
+            )
+        return found or _Absent(serving.embedder)
+
+    def embeddings(self, scope: Scope) -> Embeddings:
+        """The vectors of the embedder asked for, serving or not."""
+        self.check_open()
+        return Embeddings(self.ledger.bind(scope), self.embedder, self.spec)
+
+    # ── in the background ────────────────────────────────────────────────────────────────────────────────────────
 
     def check_open(self) -> None:
         if self._closed:
             raise MemoryClosed("this memory was closed", way_out="Open it again: Memory.open(path).")
 
     def wrote(self, scope: Scope, changes: int) -> None:
-        """Tell the embedding thread, which is started by the first write."""
+        """Tell the background thread, which is started by the first write."""
         with self._wake:
             if self._closed:
                 return
@@ -106,10 +206,11 @@ class Opened:
                 self._wake.notify()
             self._written[scope] = self._written.get(scope, 0) + changes
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._embed_when_quiet, name="agentmem-embedding", daemon=True)
+                self._thread = threading.Thread(target=self._tend, name="agentmem-background", daemon=True)
                 self._thread.start()
 
-    def _embed_when_quiet(self) -> None:
+    def _tend(self) -> None:
+        """Embed what was written, and let indexes put away what they hold, when the writing pauses."""
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._written or self._closed)
@@ -121,12 +222,14 @@ class Opened:
                     return
                 scope, _ = self._written.popitem()
             try:
-                self.view(scope).embed(stop=lambda: self._closed)
+                view = self.view(scope)
+                view.embed(stop=lambda: self._closed)
+                view.sync(stop=lambda: self._closed)
             except MemoryClosed:
                 return
             except AgentMemError as error:
-                # Nothing is lost: the recall that needs the vectors embeds again, and raises to somebody who can act.
-                log.warning("embedding in the background failed: %s", error)
+                # Nothing is lost, and the view has said it: the recall that needs the vectors tries again.
+                log.debug("in the background: %s", error)
 
     def close(self) -> None:
         with self._wake:
@@ -135,20 +238,61 @@ class Opened:
             self._closed = True
             self._wake.notify_all()
             thread, self._thread = self._thread, None
+        if self._opened_embedder and callable(close := getattr(self.embedder, "close", None)):
+            close()  # before the thread is waited for, which may be waiting for a server
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        for view in self._views.values():
+            view.close()
         self._views.clear()
         self.ledger.close()
 
 
-def _chosen(spec: str | Embedder, ledger: Ledger, scope: Scope) -> Embedder:
-    """The embedder asked for; for `auto`, the one this memory was embedded with before, if it is installed."""
-    if spec != "auto":
-        return open_embedder(spec)
-    best = open_embedder("auto")
-    used = ledger.bind(scope).embedders()
-    if used and best.id not in used:
-        plain = open_embedder("hash")
-        if plain.id in used:
-            return plain
-    return best
+class _Absent:
+    """An embedder that this process does not have: its vectors are there, and no question can be put to them."""
+
+    dimension = 0
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise EmbeddingError(f"{self.id} cannot be opened here", way_out="`agentmem reindex vectors` replaces it.")
+
+
+def _openable(serving: Serving) -> Embedder | None:
+    """The embedder that the ledger names, if it is one of those that ask nobody.
+
+    A ledger may come from a stranger: a server that only it names would be sent every question, and the user's key.
+    """
+    said = [serving.spec] if serving.spec.partition(":")[0] == "hash" else []  # hash:1024 names no place either
+    for spec in (*said, *_LOCAL):
+        try:
+            found = open_embedder(spec)
+        except AgentMemError as error:
+            log.debug("%s does not open: %s", spec, error)
+        else:
+            if found.id == serving.embedder:
+                return found
+    return None
+
+
+def _chosen(asked: str | AnyEmbedder, ledger: ScopedLedger) -> tuple[Embedder, str]:
+    """The embedder and how it is spelt; for `auto`, the one that serves this memory, if it opens."""
+    if not isinstance(asked, str):
+        return open_embedder(asked), ""
+    if asked != "auto":
+        return open_embedder(asked), asked
+    try:
+        serving = ledger.serving()
+    except LedgerError:  # told when it is read for good
+        serving = None
+    if serving is not None and (found := _openable(serving)) is not None:
+        return found, serving.spec
+    plain = open_embedder("hash")
+    try:
+        best = open_embedder("minilm")
+    except EmbeddingError:
+        return plain, "hash"
+    used = ledger.embedders()
+    return (plain, "hash") if best.id not in used and plain.id in used else (best, "minilm")

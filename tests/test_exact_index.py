@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
-from agentmem.index import Matches
+from agentmem.index import Among, Matches
 from agentmem_stores.vectors.exact import ExactIndex
 
 DIMENSION = 4
@@ -73,7 +73,7 @@ class Interleaved(RuleBasedStateMachine):
 
     @rule(vector=vectors, k=st.integers(0, 70), among=st.none() | st.sets(positions))
     def search(self, vector: NDArray[np.float32], k: int, among: set[int] | None) -> None:
-        asked = None if among is None else np.array(sorted(among), np.int64)
+        asked = None if among is None else Among(np.array(sorted(among), np.int64))
         found = self.index.search(vector, k, asked)
         wanted = self.oracle.search(vector, k, None if among is None else sorted(among))
         assert found.positions.tolist() == wanted.positions.tolist()
@@ -118,7 +118,7 @@ def test_usual_vectors_are_ranked_as_in_double_precision(rows: int, k: int, shar
     vector = matrix[random.integers(rows)]
     among = held[random.random(rows) < share]
     exact = matrix.astype(np.float64) @ vector.astype(np.float64)
-    for asked, scores in ((None, exact), (among, exact[np.isin(held, among)])):
+    for asked, scores in ((None, exact), (Among(among), exact[np.isin(held, among)])):
         found = index.search(vector, k, asked)
         assert len(found.positions) == len(set(found.positions.tolist())) == min(k, len(scores))
         np.testing.assert_allclose(found.scores, np.sort(scores)[::-1][:k], atol=2e-6)
@@ -131,12 +131,12 @@ def test_ties_fall_to_the_earliest_however_many_there_are() -> None:
     index = ExactIndex(DIMENSION)
     index.apply(np.arange(1000, 0, -1), np.tile(EXACT[0], (1000, 1)), [], 1)
     assert index.search(EXACT[0], 7).positions.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert index.search(EXACT[0], 3, np.arange(500, 900)).positions.tolist() == [500, 501, 502]
+    assert index.search(EXACT[0], 3, Among(np.arange(500, 900))).positions.tolist() == [500, 501, 502]
 
 
 @pytest.mark.parametrize("among", [None, [], [5]])
 def test_an_empty_index_finds_nothing(among: list[int] | None) -> None:
-    asked = None if among is None else np.array(among, np.int64)
+    asked = None if among is None else Among(np.array(among, np.int64))
     found = ExactIndex(DIMENSION).search(EXACT[0], 5, asked)
     assert (len(found.positions), len(found.scores), found.mean, found.deviation) == (0, 0, 0.0, 0.0)
 

@@ -453,3 +453,11 @@ def test_what_a_store_says_of_others_is_not_heard(house: Memory) -> None:
     store.hits = [Hit(foreign, 9.0), Hit(unknown, 1.0)]
     assert {hit.record.id for hit in memory.recall("tea")} == live
     assert memory.recall("tea", kinds=["note"]) == []
+
+
+def test_a_vector_may_be_given_as_a_numpy_row(memory: Memory) -> None:
+    row = np.ones(TinyEmbedder.dimension, np.float32)
+    one, two = memory.add("one", vector=row), memory.add_many([{"text": "two", "vector": row}])[0]  # type: ignore[arg-type]
+    hits = memory.recall(Cue(vector=tuple(row.tolist())))
+    assert [hit.record for hit in hits] == [one, two]
+    assert all(hit.verdict == "cosine 1.00" for hit in hits)

@@ -29,8 +29,24 @@ _SWEEP_AT = 0.25
 _SWEEP_FROM = 100
 
 
+class _Columns:
+    """The columns as arrays, made once for all the questions between two changes."""
+
+    def __init__(self, position: Ints, at: Ints, length: Ints, dead: bytearray) -> None:
+        self.position = np.array(position, np.int64)
+        self.at = np.array(at, np.int64)
+        self.length = np.array(length, np.intc)
+        self.alive = ~np.frombuffer(bytes(dead), np.bool_)
+        rows = np.flatnonzero(self.alive)
+        held = self.position[rows]
+        order = np.argsort(held, kind="stable")
+        self.rows = rows[order]  # live ones, in order of writing
+        self.held = held[order]  # their positions
+        self.whole = len(rows) == len(position)  # nobody is dead
+
+
 class Corpus:
-    """Rows 0..n-1, one a live record or dead. The caller serialises calls; arrays handed out are copies."""
+    """Rows 0..n-1, one a live record or dead. The caller serialises calls, and writes to no array it is handed."""
 
     def __init__(self) -> None:
         self._row_of: dict[int, int] = {}  # by the ledger's position
@@ -41,6 +57,13 @@ class Corpus:
         self._words: dict[str, tuple[Ints, Ints]] = {}  # term → rows, ascending, and how often in each
         self._labels: dict[tuple[str, str], Ints] = {}  # (column, value) → rows, ascending
         self._terms_alive = 0
+        self._arrays: _Columns | None = None
+
+    @property
+    def _columns(self) -> _Columns:
+        if self._arrays is None:
+            self._arrays = _Columns(self._position, self._at, self._length, self._dead)
+        return self._arrays
 
     def __len__(self) -> int:
         """Live records."""
@@ -58,6 +81,7 @@ class Corpus:
 
     def apply(self, records: Iterable[Record], gone: Iterable[int]) -> None:
         """Put these records in, each in place of the row it had, and take `gone` out. Only live ones are kept."""
+        self._arrays = None
         for position in gone:
             self._drop(position)
         for record in records:
@@ -73,7 +97,7 @@ class Corpus:
         counted = Counter(terms(embedding_text(record)))
         self._row_of[record.position] = row
         self._position.append(record.position)
-        self._at.append(_micros(record.at))
+        self._at.append(micros(record.at))
         self._length.append(counted.total())
         self._dead.append(0)
         self._terms_alive += self._length[row]
@@ -97,7 +121,7 @@ class Corpus:
 
     def _sweep(self) -> None:
         """Renumber the rows without the dead ones."""
-        alive = ~self._dead_rows()
+        alive = ~np.frombuffer(bytes(self._dead), np.bool_)
         new_row = np.cumsum(alive, dtype=np.int32) - 1
         for name in ("_position", "_at", "_length"):
             column: array[int] = getattr(self, name)
@@ -119,54 +143,54 @@ class Corpus:
         self._dead = bytearray(self.rows)
         self._row_of = {position: row for row, position in enumerate(self._position)}
 
-    def _dead_rows(self) -> NDArray[np.bool_]:
-        return np.frombuffer(bytes(self._dead), np.bool_)
-
     def lengths(self) -> NDArray[np.intc]:
         """Terms in each row."""
-        return np.array(self._length, np.intc)
+        return self._columns.length
 
     def postings(self, term: str) -> tuple[NDArray[np.intc], NDArray[np.intc]]:
         """Live rows that hold the term, ascending, and how often each does."""
         rows, counts = self._words.get(term, (array("i"), array("i")))
-        listed = np.array(rows, np.intc)
-        alive = ~self._dead_rows()[listed]
-        return listed[alive], np.array(counts, np.intc)[alive]
+        listed, times = np.array(rows, np.intc), np.array(counts, np.intc)
+        if self._columns.whole:
+            return listed, times
+        alive = self._columns.alive[listed]
+        return listed[alive], times[alive]
 
     def positions(self, rows: Rows) -> NDArray[np.int64]:
-        return np.array(self._position, np.int64)[rows]
+        return self._columns.position[rows]
 
     def rows_of(self, positions: Sequence[int] | NDArray[np.int64]) -> Rows:
-        """The rows of these positions; those that are not here are left out."""
-        found = (self._row_of.get(int(position)) for position in positions)
-        return np.array([row for row in found if row is not None], np.intp)
+        """The rows of these positions; -1 for those that are not here."""
+        asked, columns = np.asarray(positions, np.int64), self._columns
+        if not len(columns.held):
+            return np.full(len(asked), -1, np.intp)
+        nearest = np.minimum(np.searchsorted(columns.held, asked), len(columns.held) - 1)
+        return np.where(columns.held[nearest] == asked, columns.rows[nearest], -1)
 
     def allowed(self, cue: Cue) -> Rows:
         """Live rows that pass the cue's filters, in order of writing."""
-        mask = ~self._dead_rows()
+        columns = self._columns
+        mask: NDArray[np.bool_] | None = None
         if cue.since is not None or cue.until is not None:
-            at = np.array(self._at, np.int64)
+            mask = columns.alive.copy()
             if cue.since is not None:
-                mask &= at >= _micros(cue.since)
+                mask &= columns.at >= micros(cue.since)
             if cue.until is not None:
-                mask &= at < _micros(cue.until)
+                mask &= columns.at < micros(cue.until)
         for column, values in _filters(cue):
             named = np.zeros(self.rows, np.bool_)
             for value in values:
                 named[np.array(self._labels.get((column, value), ()), np.intp)] = True
-            mask &= named
-        rows = np.flatnonzero(mask)
-        positions = self.positions(rows)
-        if len(positions) > 1 and (np.diff(positions) < 0).any():
-            rows = rows[np.argsort(positions, kind="stable")]
-        return rows
+            mask = named if mask is None else mask & named
+        return columns.rows if mask is None else columns.rows[mask[columns.rows]]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _micros(at: datetime) -> int:
+def micros(at: datetime) -> int:
+    """Microseconds since 1970 UTC."""
     return (at - _EPOCH) // _MICROSECOND
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.recall.corpus import Corpus, Rows
+from agentmem.index import Among
+from agentmem.recall.corpus import Corpus, Rows, micros
 from agentmem.recall.text import terms
 
 if TYPE_CHECKING:
@@ -100,25 +101,25 @@ class Lexical:
             idf = math.log(1 + (len(corpus) - len(rows) + 0.5) / (len(rows) + 0.5))
             norm = self.k1 * (1 - self.b + self.b * lengths[rows] / corpus.mean_length)
             total[rows] += (times * idf * counts / (counts + norm)).astype(np.float32)
-        if not total[question.allowed].any():
-            return None
-        return _LexicalEvidence(total, question.allowed, found)
+        among = total[question.allowed]
+        return _LexicalEvidence(total, question.allowed, among, found) if among.any() else None
 
 
 class _LexicalEvidence:
-    def __init__(self, total: Scores, allowed: Rows, found: dict[str, NDArray[np.intc]]) -> None:
+    def __init__(self, total: Scores, allowed: Rows, among: Scores, found: dict[str, NDArray[np.intc]]) -> None:
         self._total = total
         self._allowed = allowed
+        self._among = among
         self._found = found
-        among = total[allowed]
         self.mean = float(among.mean())
         self.deviation = float(among.std())
 
     def best(self, depth: int) -> Rows:
-        rows = self._allowed[self._total[self._allowed] > 0]
+        scoring = np.flatnonzero(self._among)  # BM25 is never below zero
+        rows = self._allowed[scoring]
         if len(rows) <= depth:
             return rows
-        scores = self._total[rows]
+        scores = self._among[scoring]
         return rows[np.argpartition(scores, len(rows) - depth)[len(rows) - depth :]]
 
     def scores(self, rows: Rows) -> Scores:
@@ -127,7 +128,8 @@ class _LexicalEvidence:
     def reasons(self, rows: Rows) -> list[str]:
         shared: list[list[str]] = [[] for _ in rows]
         for term, holding in self._found.items():
-            for i in np.flatnonzero(np.isin(rows, holding)):
+            nearest = np.minimum(np.searchsorted(holding, rows), len(holding) - 1)
+            for i in np.flatnonzero(holding[nearest] == rows):
                 shared[i].append(term)
         return [f"words: {', '.join(listed)}" if listed else "" for listed in shared]
 
@@ -146,13 +148,24 @@ class Dense:
         return _DenseEvidence(question.vector, question)
 
 
+def among(cue: Cue, positions: NDArray[np.int64]) -> Among:
+    """These positions, with as much of the cue's filters as an index's own metadata can say."""
+    return Among(
+        positions,
+        cue.kinds,
+        None if cue.since is None else micros(cue.since),
+        None if cue.until is None else micros(cue.until),
+        whole=cue.speaker is None and cue.place is None and cue.tags is None,
+    )
+
+
 class _DenseEvidence:
     def __init__(self, vector: NDArray[np.float32], question: Question) -> None:
         self._vector = vector
         self._question = question
         corpus = question.corpus
         everything = len(question.allowed) == len(corpus)
-        self._among = None if everything else corpus.positions(question.allowed)
+        self._among = None if everything else among(question.cue, corpus.positions(question.allowed))
         self.mean = self.deviation = 0.0
         self._best = self._search(256)
 
@@ -160,7 +173,11 @@ class _DenseEvidence:
         self._depth = depth
         found = self._question.index.search(self._vector, depth, self._among)
         self.mean, self.deviation = found.mean, found.deviation
-        return self._question.corpus.rows_of(found.positions)
+        rows = self._question.corpus.rows_of(found.positions)
+        known = rows >= 0
+        order = np.argsort(rows[known], kind="stable")
+        self._known, self._cosines = rows[known][order], found.scores[known][order]
+        return rows[known]
 
     def best(self, depth: int) -> Rows:
         if depth > self._depth:
@@ -168,10 +185,17 @@ class _DenseEvidence:
         return self._best[:depth]
 
     def scores(self, rows: Rows) -> Scores:
-        positions = self._question.corpus.positions(rows)
-        order = np.argsort(positions)
-        cosines = np.empty(len(rows), np.float32)
-        cosines[order] = self._question.index.cosines(self._vector, positions[order])
+        cosines = np.full(len(rows), np.nan, np.float32)
+        found = np.zeros(len(rows), np.bool_)
+        if len(self._known):
+            nearest = np.minimum(np.searchsorted(self._known, rows), len(self._known) - 1)
+            found = self._known[nearest] == rows
+            cosines[found] = self._cosines[nearest[found]]
+        others = np.flatnonzero(~found)
+        if len(others):
+            positions = self._question.corpus.positions(rows[others])
+            order = np.argsort(positions)
+            cosines[others[order]] = self._question.index.cosines(self._vector, positions[order])
         return cosines
 
     def reasons(self, rows: Rows) -> list[str]:

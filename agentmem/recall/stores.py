@@ -54,9 +54,9 @@ class _StoreEvidence:
         allowed = set(question.allowed.tolist())
         self._hits: dict[int, Hit] = {}  # by row, best first
         for position, hit in reversed(hits.items()):
-            for row in question.corpus.rows_of([position]).tolist():
-                if row in allowed:
-                    self._hits[row] = hit
+            [row] = question.corpus.rows_of([position]).tolist()
+            if row in allowed:
+                self._hits[row] = hit
         said = [hit.score for hit in self._hits.values()]
         self._low, self._high = (min(said), max(said)) if said else (0.0, 0.0)
 

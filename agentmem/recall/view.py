@@ -1,89 +1,117 @@
 """One scope as recall sees it: its corpus, its index, and how both catch up with the journal.
 
 Nothing here is the truth. A view starts empty, reads the ledger at the first question, and at each later one looks
-whether the journal has moved: another process's commit is seen at the next recall.
+whether the journal has moved: another process's commit is seen at the next recall. Words are always up to date. What
+cannot be had in time (a vector that a slow embedder has not made, an index that is locked or broken) is done without,
+said once, and tried again.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
-from agentmem.errors import EmbeddingError, LedgerError
-from agentmem.index import Index
-from agentmem.ledger import Delta, ScopedLedger, Vectors, vectors_cursor
+from agentmem.embedding import cue_embedded
+from agentmem.errors import EmbeddingError, IndexUnavailable, LedgerError
+from agentmem.index import Index, Progress
+from agentmem.ledger import Delta, ScopedLedger
 from agentmem.recall.corpus import Corpus
-from agentmem.records import Record
+from agentmem.recall.embeddings import Embeddings
+from agentmem.recall.pause import Pause
 
-__all__ = ["Progress", "View"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Indexing", "View"]
 
 log = logging.getLogger("agentmem")
-
-Progress = Callable[[int, int], None]
 _WINDOW = 10_000  # changes taken in at once when a scope is first asked: bounds what is held beside the arrays
-_BATCH = 256  # texts embedded between two commits: what a kill can cost, and how long a recall may wait for a batch
+_PATIENCE_S = 2.0  # how long a recall waits for texts to be embedded before it goes by the words of the rest
+_SYNC_AT = 1_000  # vectors waiting from which an index is asked to put them away
+
+
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """How a view gets its index: the one chosen, made anew if asked, and the exact one that always works."""
+
+    chosen: Callable[[bool], Index]
+    exact: Callable[[], Index]
 
 
 class View:
-    """Hold `lock` while the corpus or the index is read."""
+    """Hold `lock` while the corpus or the index is read. `wake` tells whoever works in the background."""
 
-    def __init__(self, ledger: ScopedLedger, embedder: Embedder, index: Index) -> None:
-        self.ledger = ledger
-        self.embedder = embedder
-        self.index = index
+    def __init__(self, embeddings: Embeddings, indexing: Indexing, wake: Callable[[], None] = lambda: None) -> None:
+        self.embeddings = embeddings
         self.corpus = Corpus()
         self.lock = threading.RLock()
+        self._indexing = indexing
+        self._wake = wake
         self._followed = 0
-        self._embedding = threading.Lock()
+        self._head = -1
+        self._embedder_pause = Pause()
+        self._index_pause = Pause()
+        self._lost = ""  # the name of the index that an exact one stands in for
+        self.index = self._opened_index()
 
-    def refresh(self) -> None:
-        """Bring the corpus and the index up to the journal's head, embedding first what has no vector yet."""
+    @property
+    def ledger(self) -> ScopedLedger:
+        return self.embeddings.ledger
+
+    def current(self) -> bool:
+        """Look at the journal's head; False when another embedder has come to serve this scope."""
+        head = self.ledger.head()
+        if head != self._head:
+            serving = self.ledger.serving()
+            if serving is not None and serving.embedder != self.embeddings.embedder.id:
+                return False
+            self._head = head
+        return True
+
+    # ── catching up ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def refresh(self, patience: float = _PATIENCE_S) -> None:
+        """Bring words and vectors up to the journal's head, embedding for so many seconds what has no vector yet."""
         with self.lock:
-            head = self.ledger.head()
+            deadline = time.monotonic() + patience
+            if self._lost and self._index_pause.over:
+                self.index = self._opened_index()
+            head = max(self._head, self._followed)  # as `current` has just seen it
+            if self.index.cursor > head:  # of a ledger that was set back to a backup
+                self._tried(self.index.clear)
             while self._followed < head:
                 delta = self.ledger.changed(self._followed, _WINDOW)
+                in_step = self.index.cursor == self._followed
                 self.corpus.apply(delta.records, delta.gone)
-                try:
-                    self.embed(until=delta.head)
-                except (LedgerError, EmbeddingError) as error:
-                    # Locked, read-only, full, or a broken embedder: what is known by its words can still be found. Not
-                    # followed, so the next question tries again.
-                    log.warning("recall goes on without the newest vectors: %s", error)
-                    self._follow_words(delta.head, head)
-                    return
-                self._feed(delta)
                 self._followed = delta.head
+                if self._embedded(delta.head, deadline) and in_step:
+                    self._feed(delta, delta.head)
+            if self.index.cursor < head:
+                self._embedded(head, deadline)
+                self._catch_up()
+            if self.index.waiting >= _SYNC_AT:
+                self._wake()
 
-    def _follow_words(self, after: int, head: int) -> None:
-        while after < head:
-            delta = self.ledger.changed(after, _WINDOW)
-            self.corpus.apply(delta.records, delta.gone)
-            after = delta.head
-
-    def _feed(self, delta: Delta) -> None:
-        if delta.head <= self.index.cursor:  # an index that outlives the process may be further on
-            return
-        live = [record.position for record in delta.records if record.state == "live"]
-        dead = [record.position for record in delta.records if record.state != "live"]
-        known = self.ledger.vectors(self.embedder.id, live)
-        if len(known.positions) and known.matrix.shape[1] != self.embedder.dimension:
-            raise EmbeddingError(
-                f"{self.embedder.id} has vectors of {known.matrix.shape[1]} dimensions here, "
-                f"not {self.embedder.dimension}",
-                way_out="Give the embedder another id: vectors of two models are never mixed.",
-            )
-        matrix = known.matrix.reshape(-1, self.embedder.dimension)
-        self.index.apply(known.positions, matrix, [*dead, *delta.gone], delta.head)
-
-    def pending(self) -> int:
-        """Records changed since the embedder last came by: how many texts may wait for a vector."""
-        cursor = self.ledger.cursor(vectors_cursor(self.embedder.id))
-        return sum(record.state == "live" for record in self.ledger.changed(cursor).records)
+    def _embedded(self, until: int, deadline: float) -> bool:
+        """Whether everything up to `until` has its vector now."""
+        if self.embeddings.reach >= until:
+            return True
+        if not self.embeddings.embedder.dimension or not self._embedder_pause.over:
+            return False
+        try:
+            self.embed(until, stop=lambda: time.monotonic() > deadline)
+        except (LedgerError, EmbeddingError):
+            # Locked, read-only, full, or a broken embedder: what is known by its words can still be found.
+            return False
+        if self.embeddings.reach < until:
+            self._wake()
+            return False
+        return True
 
     def embed(
         self,
@@ -91,64 +119,124 @@ class View:
         progress: Progress | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Embed what has no vector for its text, batch by batch, each batch durable; the number of texts embedded.
-
-        Returns once the embedder's cursor is at `until` (None: the journal's head now), or between two batches when
-        `stop` says so.
-        """
-        name = vectors_cursor(self.embedder.id)
-        with self._embedding:
-            until = self.ledger.head() if until is None else until
-            # `stored` is the ledger's word, read again after each batch: another process may move it on, or drop all
-            # vectors and set it back. `cursor` may run ahead of it over changes that were none of this scope's.
-            stored = cursor = self.ledger.cursor(name)
-            done, total = 0, 0
-            if progress is not None and cursor < until:
-                total = len(self.ledger.changed(cursor).records)
-            while cursor < until and not stop():
-                delta = self.ledger.changed(cursor, _BATCH)
-                cursor = delta.head
-                if delta.records or delta.gone:
-                    done += self._embed([r for r in delta.records if r.state == "live"], (stored, cursor))
-                    stored = cursor = self.ledger.cursor(name)
-                if progress is not None:
-                    progress(min(done, total), total)
-            return done
-
-    def _embed(self, records: list[Record], moved: tuple[int, int]) -> int:
-        texts = {record.position: embedding_text(record) for record in records}
-        digests = {position: text_digest(text) for position, text in texts.items()}
-        known = self.ledger.vectors(self.embedder.id, list(texts))
-        current = dict(zip(known.positions.tolist(), known.digests, strict=True))
-        missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
-        matrix = np.zeros((len(missing), self.embedder.dimension), np.float32)
-        for i, row in enumerate(self._vectors([texts[position] for position in missing])):
-            if row is not None:
-                matrix[i] = row
-                continue
-            # Its row stays zero, near to nothing: an older vector would speak for words that an edit took away.
-            id = next(record.id for record in records if record.position == missing[i])
-            log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
-        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
-        self.ledger.transact(lambda transaction: transaction.put_vectors(self.embedder.id, made, moved=moved))
-        return len(missing)
-
-    def _vectors(self, texts: list[str]) -> list[NDArray[np.float32] | None]:
-        """A row for each text, None for one that the embedder refuses while it takes others.
-
-        When it takes none of three tried alone, the fault is its own: EmbeddingError, and all are tried again later.
-        """
+        """As `Embeddings.embed`; when that fails, the recalls of the next seconds do not try it."""
         try:
-            return list(embed_checked(self.embedder, texts)) if texts else []
-        except EmbeddingError:
-            tried = sorted({0, len(texts) // 2, len(texts) - 1})
-            if all(self._alone(texts[i]) is None for i in tried):
-                raise
-        return [self._alone(text) for text in texts]
+            done = self.embeddings.embed(until, progress, stop)
+        except (LedgerError, EmbeddingError) as error:
+            self._embedder_pause.failed("recall goes on without the newest vectors: %s", error)
+            raise
+        self._embedder_pause.worked()
+        return done
 
-    def _alone(self, text: str) -> NDArray[np.float32] | None:
+    def _catch_up(self) -> None:
+        """Feed the index what it lacks of the part of the journal that is embedded."""
+        reach = min(self.embeddings.reach, self._followed)
+        while self.index.cursor < reach:
+            delta = self.ledger.changed(self.index.cursor, _WINDOW)
+            self._feed(delta, min(delta.head, reach))
+
+    def _feed(self, delta: Delta, cursor: int) -> None:
+        live = [record.position for record in delta.records if record.state == "live"]
+        dead = [record.position for record in delta.records if record.state != "live"]
+        known = self.ledger.vectors(self.embeddings.embedder.id, live)
+        dimension = self.embeddings.embedder.dimension
+        if len(known.positions) and known.matrix.shape[1] != dimension:
+            raise EmbeddingError(
+                f"{self.embeddings.embedder.id} has vectors of {known.matrix.shape[1]} dimensions here, "
+                f"not {dimension}",
+                way_out="Give the embedder another id: vectors of two models are never mixed.",
+            )
+        matrix = known.matrix.reshape(-1, dimension)
+        self._tried(lambda: self.index.apply(known.positions, matrix, [*dead, *delta.gone], cursor))
+
+    # ── the index ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def chosen_name(self) -> str:
+        """The index that answers recalls here, or would if it could."""
+        return self._lost or self.index.name
+
+    def _opened_index(self) -> Index:
+        """The index chosen; while that cannot be had, an exact one."""
         try:
-            row: NDArray[np.float32] = embed_checked(self.embedder, [text])[0]
-            return row
-        except EmbeddingError:
+            index = self._indexing.chosen(False)
+        except IndexUnavailable as error:
+            return self._exact(error)
+        self._found()
+        return index
+
+    def _found(self) -> None:
+        self._lost = ""
+        self._index_pause.worked()
+
+    def _exact(self, error: IndexUnavailable) -> Index:
+        self._index_pause.failed("recall searches exactly, from the ledger: %s. %s", error, error.way_out)
+        if self._lost:
+            return self.index
+        self._lost = error.index
+        return self._indexing.exact()
+
+    def fall_back(self, error: IndexUnavailable) -> None:
+        """Go on without the index that failed: an exact one, fed from the ledger."""
+        with self.lock:
+            if not self._lost:
+                self.index.close()
+            self.index = self._exact(error)
+            self._catch_up()
+
+    def _tried(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except IndexUnavailable as error:
+            self.fall_back(error)
+
+    def sync(self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> int:
+        """Let the index put away what waits; how many. In the background, beside recalls."""
+        index = self.index
+        try:
+            return index.sync(progress, stop)
+        except IndexUnavailable as error:
+            with self.lock:
+                if self.index is index:
+                    self.fall_back(error)
+            return 0
+
+    def reindex(self, progress: Progress | None = None) -> int:
+        """Throw the index away and fill it again from the ledger; the number of vectors in it. IndexUnavailable."""
+        self.embeddings.embed(progress=progress)
+        with self.lock:
+            self.index.close()
+            self.index = self._indexing.chosen(True)
+            self._found()
+        head, total = self.ledger.head(), self.ledger.counts().get("live", 0)
+        while self.index.cursor < head:  # window by window, so that what was put away stays so after a kill
+            with self.lock:
+                delta = self.ledger.changed(self.index.cursor, _WINDOW)
+                self._feed(delta, delta.head)
+            self.index.sync()
+            if progress is not None:
+                progress(min(len(self.index), total), total)
+        return len(self.index)
+
+    # ── the question ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def embed_cue(self, text: str) -> NDArray[np.float32] | None:
+        """The unit vector of a question; None while the embedder is down, and recall goes by words alone."""
+        if not self._embedder_pause.over:
             return None
+        try:
+            vector: NDArray[np.float32] = cue_embedded(self.embeddings.embedder, text)
+        except EmbeddingError as error:
+            self._embedder_pause.failed("recall goes by words alone: %s. %s", error, error.way_out)
+            return None
+        return vector
+
+    @property
+    def index_name(self) -> str:
+        """What searches the vectors just now, in words."""
+        return f"{self.index.name}, in place of {self._lost}" if self._lost else self.index.name
+
+    def close(self) -> None:
+        """Release the index."""
+        with self.lock:
+            self.index.close()

@@ -6,14 +6,14 @@ on one BLAS thread: two threads wait on each other on a busy machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from agentmem.index import Matches
+from agentmem.index import Among, Matches, Progress, Site
 
 Positions: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float32]
@@ -24,8 +24,21 @@ _GROWTH = 1.5  # rows reserved beyond those in use when the matrix must grow
 _GATHER_BELOW = 0.25  # copy the rows asked for when they are fewer than this share; else multiply all and pick
 
 
+def product(matrix: Floats, vector: Floats) -> Floats:
+    """`matrix @ vector` on one BLAS thread."""
+    with _BLAS.limit(limits=1):
+        return cast(Floats, matrix @ vector)
+
+
+def open_exact(site: Site) -> ExactIndex:
+    """The index of a scope, empty: it is filled from the ledger at the first question."""
+    return ExactIndex(site.dimension)
+
+
 class ExactIndex:
     """One scope's vectors of one embedder, in memory. Rows are kept in ascending order of position."""
+
+    name = "exact"
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
@@ -43,6 +56,16 @@ class ExactIndex:
 
     def clear(self) -> None:
         self.__init__(self.dimension)  # type: ignore[misc]  # the empty state has one description
+
+    @property
+    def waiting(self) -> int:
+        return 0
+
+    def sync(self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.clear()
 
     def apply(self, positions: Positions, matrix: Floats, gone: Sequence[int], cursor: int) -> None:
         if matrix.shape != (len(positions), self.dimension):
@@ -95,23 +118,21 @@ class ExactIndex:
         scores = np.full(len(positions), np.nan, np.float32)
         known = self._known(rows, positions)
         if known.any():
-            with _BLAS.limit(limits=1):
-                scores[known] = self._matrix[rows[known]] @ vector
+            scores[known] = product(self._matrix[rows[known]], vector)
         return scores
 
-    def search(self, vector: Floats, k: int, among: Positions | None = None) -> Matches:
+    def search(self, vector: Floats, k: int, among: Among | None = None) -> Matches:
         held, matrix = self._held, self._matrix[: self._count]
         rows: NDArray[np.intp] | None = None
         if among is not None:
-            found = np.searchsorted(held, among)
-            rows = found[self._known(found, among)]
-        with _BLAS.limit(limits=1):
-            if rows is None:
-                scores = matrix @ vector
-            elif len(rows) < _GATHER_BELOW * self._count:
-                scores = matrix[rows] @ vector
-            else:
-                scores = (matrix @ vector)[rows]
+            found = np.searchsorted(held, among.positions)
+            rows = found[self._known(found, among.positions)]
+        if rows is None:
+            scores = product(matrix, vector)
+        elif len(rows) < _GATHER_BELOW * self._count:
+            scores = product(matrix[rows], vector)
+        else:
+            scores = product(matrix, vector)[rows]
         positions = held if rows is None else held[rows]
         if not len(scores):
             return Matches(np.empty(0, np.int64), np.empty(0, np.float32), 0.0, 0.0)

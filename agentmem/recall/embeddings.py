@@ -1,0 +1,149 @@
+"""One scope's vectors of one embedder, and how they catch up with the journal.
+
+Every batch is durable, so a kill costs at most one, and several processes may work on one backlog. It knows neither
+indexes nor cues.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
+from agentmem.errors import EmbeddingError
+from agentmem.index import Progress
+from agentmem.ledger import ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
+from agentmem.records import Record
+
+__all__ = ["Embeddings"]
+
+log = logging.getLogger("agentmem")
+_WINDOW = 5_000  # changes read at once
+_BATCH = 256  # texts embedded between two commits: what a kill can cost, and how long a recall may wait for a batch
+
+
+class Embeddings:
+    """Safe to use from several threads; batches of one object do not overlap.
+
+    `spec` is how the embedder is opened again, "" when it cannot be. `reach` is the `seq` up to which everything had
+    its vector when this object last looked.
+    """
+
+    def __init__(self, ledger: ScopedLedger, embedder: Embedder, spec: str = "") -> None:
+        self.ledger = ledger
+        self.embedder = embedder
+        self.serving = Serving(embedder.id, spec)
+        self.reach = 0
+        self._working = threading.Lock()
+
+    @property
+    def _cursor(self) -> int:
+        return self.ledger.cursor(vectors_cursor(self.embedder.id))
+
+    def pending(self) -> int:
+        """Live records changed since the embedder last came by: how many texts may wait for a vector."""
+        return self._waiting(self._cursor, self.ledger.head())
+
+    def _waiting(self, after: int, head: int) -> int:
+        """Counted window by window: a large import must not be held in memory for the sake of a number."""
+        count = 0
+        while after < head:
+            delta = self.ledger.changed(after, _WINDOW)
+            after = delta.head
+            count += sum(record.state == "live" for record in delta.records)
+        return count
+
+    def embed(
+        self,
+        until: int | None = None,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Embed what has no vector for its text, batch by batch; the number of texts embedded.
+
+        Returns once all is embedded up to `until` (None: the journal's head now), or between two batches when `stop`
+        says so.
+        """
+        until = self.ledger.head() if until is None else until
+        # `stored` is the ledger's word, read again before and after each batch: others may move it on, or drop all
+        # vectors and set it back. `cursor` may run ahead of it over changes that were none of this scope's.
+        stored = cursor = self._cursor
+        done, total = 0, 0
+        if progress is not None and cursor < until:
+            total = self._waiting(cursor, until)
+        while cursor < until and not stop():
+            with self._working:
+                if (standing := self._cursor) != stored:
+                    stored = cursor = standing
+                delta = self.ledger.changed(cursor, _BATCH)
+                cursor = delta.head
+                if delta.records or delta.gone:
+                    done += self._embed([r for r in delta.records if r.state == "live"], (stored, cursor))
+                    stored = cursor = self._cursor
+            if progress is not None:
+                progress(min(done, total), total)
+        self.reach = max(cursor, stored)
+        return done
+
+    def _embed(self, records: list[Record], moved: tuple[int, int]) -> int:
+        texts = {record.position: embedding_text(record) for record in records}
+        digests = {position: text_digest(text) for position, text in texts.items()}
+        known = self.ledger.vectors(self.embedder.id, list(texts))
+        current = dict(zip(known.positions.tolist(), known.digests, strict=True))
+        missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
+        matrix = np.zeros((len(missing), self.embedder.dimension), np.float32)
+        for i, row in enumerate(self._rows([texts[position] for position in missing])):
+            if row is not None:
+                matrix[i] = row
+                continue
+            # Its row stays zero, near to nothing: an older vector would speak for words that an edit took away.
+            id = next(record.id for record in records if record.position == missing[i])
+            log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
+        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
+
+        def keep(transaction: Transaction) -> None:
+            if transaction.serving() is None:  # the first vectors here
+                transaction.serve(self.serving, instead_of=None)
+            transaction.put_vectors(self.embedder.id, made, moved=moved)
+
+        self.ledger.transact(keep)
+        return len(missing)
+
+    def _rows(self, texts: list[str]) -> list[NDArray[np.float32] | None]:
+        """A row for each text, None for one that the embedder refuses while it takes others.
+
+        When it takes none of three tried alone, the fault is its own: EmbeddingError, and all are tried again later.
+        """
+        try:
+            return list(embed_checked(self.embedder, texts)) if texts else []
+        except EmbeddingError:
+            tried = sorted({0, len(texts) // 2, len(texts) - 1})
+            if all(self._alone(texts[i]) is None for i in tried):
+                raise
+        return [self._alone(text) for text in texts]
+
+    def _alone(self, text: str) -> NDArray[np.float32] | None:
+        try:
+            row: NDArray[np.float32] = embed_checked(self.embedder, [text])[0]
+            return row
+        except EmbeddingError:
+            return None
+
+    def take_over(self, instead_of: str | None) -> bool:
+        """Let these vectors answer recalls, in one step, if they are complete and `instead_of` still does, whose go."""
+
+        def switch(transaction: Transaction) -> bool:
+            waits = transaction.changed(transaction.cursor(vectors_cursor(self.embedder.id)))
+            if waits.records or waits.gone:
+                return False
+            if not transaction.serve(self.serving, instead_of=instead_of):
+                return False
+            if instead_of is not None:
+                transaction.drop_vectors(instead_of)
+            return True
+
+        return self.ledger.transact(switch)
