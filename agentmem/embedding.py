@@ -2,14 +2,16 @@
 
 An embedder turns texts into vectors and nothing else. Its `id` names model, dimension and version: vectors are kept
 under it, and vectors of two ids are never compared. Opening an embedder must be cheap and must never reach the
-network; weights are loaded at the first `embed`.
+network; weights are loaded at the first `embed`. Two more methods are optional: `embed_cue`, for models that embed a
+question otherwise than a text, and `close`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentmem.errors import EmbeddingError
 from agentmem.records import Record
@@ -18,9 +20,20 @@ from agentmem.values import ODD
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Embedder", "embed_checked", "embedding_text", "open_embedder", "text_digest", "unit_rows"]
+__all__ = [
+    "AnyEmbedder",
+    "CueEmbedder",
+    "Embedder",
+    "LangChainEmbeddings",
+    "cue_embedded",
+    "embed_checked",
+    "embedding_text",
+    "open_embedder",
+    "text_digest",
+    "unit_rows",
+]
 
 
 @runtime_checkable
@@ -37,6 +50,24 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
+
+class CueEmbedder(Embedder, Protocol):
+    """An embedder whose model was trained to embed a question otherwise than the texts that answer it."""
+
+    def embed_cue(self, text: str) -> NDArray[np.float32]:
+        """float32[dimension], near to the texts that answer the question."""
+        ...
+
+
+class LangChainEmbeddings(Protocol):
+    """What LangChain calls an embedding model: `embedders.langchain.LangChainEmbedder` makes an embedder of it."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]: ...
+
+    def embed_query(self, text: str) -> list[float]: ...
+
+
+AnyEmbedder: TypeAlias = Embedder | LangChainEmbeddings
 
 # Not strftime: a program's locale must not change what a vector is made from.
 _MONTHS = (
@@ -69,36 +100,52 @@ def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def embed_checked(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     """Unit vectors for the texts, or EmbeddingError: an embedder's answer is not trusted for shape or finiteness."""
+    return _checked(embedder, len(texts), lambda: embedder.embed(texts))
+
+
+def cue_embedded(embedder: Embedder, text: str) -> NDArray[np.float32]:
+    """The unit vector of a question, by the embedder's `embed_cue` where it has one, or EmbeddingError."""
+    ask = getattr(embedder, "embed_cue", None)
+    row: NDArray[np.float32] = _checked(embedder, 1, lambda: embedder.embed([text]) if ask is None else [ask(text)])[0]
+    return row
+
+
+def _checked(embedder: Embedder, count: int, answer: Callable[[], ArrayLike]) -> NDArray[np.float32]:
     import numpy as np
 
     try:
-        matrix = np.asarray(embedder.embed(texts), dtype=np.float32)
+        matrix = np.asarray(answer(), dtype=np.float32)
     except (*ODD, AssertionError, RuntimeError, MemoryError, OSError) as error:  # a stranger's code
         raise EmbeddingError(
-            f"{embedder.id} could not embed {len(texts)} texts: {error!r}",
-            way_out="Open the memory with embedder='hash', which always works, until it is mended.",
+            f"{embedder.id} could not embed {count} texts: {error!r}",
+            way_out="Until it is mended, recall goes by the words.",
         ) from error
-    if matrix.shape != (len(texts), embedder.dimension):
+    if matrix.shape != (count, embedder.dimension):
         raise EmbeddingError(
-            f"{embedder.id} gave shape {matrix.shape} for {len(texts)} texts of {embedder.dimension} dimensions"
+            f"{embedder.id} gave shape {matrix.shape} for {count} texts of {embedder.dimension} dimensions"
         )
     if not np.isfinite(matrix).all():
         raise EmbeddingError(f"{embedder.id} gave a vector that is not finite")
     return unit_rows(matrix)
 
 
-def open_embedder(spec: str | Embedder = "auto") -> Embedder:
+def open_embedder(spec: str | AnyEmbedder = "auto") -> Embedder:
     """An embedder from its spelling: `NAME` or `NAME:ARGUMENT`, where NAME is an installed one; or itself.
 
     `auto` is the best that is installed without any download: `minilm` when its weights are on this machine, else
-    `hash`, which always works.
+    `hash`, which always works. A LangChain `Embeddings` object is made an embedder.
     """
     if not isinstance(spec, str):
-        if not isinstance(spec, Embedder):
-            raise EmbeddingError(
-                f"{type(spec).__name__} is no embedder", way_out="It needs id, dimension and embed(texts)."
-            )
-        return spec
+        # Looked up without being asked: an embedder may have to embed something to know its dimension.
+        if all(inspect.getattr_static(spec, name, None) is not None for name in ("id", "dimension", "embed")):
+            return cast(Embedder, spec)
+        if callable(getattr(spec, "embed_documents", None)) and callable(getattr(spec, "embed_query", None)):
+            from agentmem.embedders.langchain import LangChainEmbedder
+
+            return LangChainEmbedder(cast(LangChainEmbeddings, spec))
+        raise EmbeddingError(
+            f"{type(spec).__name__} is no embedder", way_out="It needs id, dimension and embed(texts)."
+        )
     if spec == "auto":
         try:
             return open_embedder("minilm")
