@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agentmem.records import Place, Record, Scope, Source, State
 from agentmem_apps.importers.formats import FORMATS, detect
 from agentmem_apps.importers.reading import Options
 from agentmem_apps.importers.run import import_file
+from tests import exports
 
 SCOPE = Scope("user:ana")
 
@@ -129,7 +131,8 @@ HEADER = {"agentmem": "export", "schema": 1}
         ([{"text": "x\0y"}], 1, "NUL"),
         ([{"text": "x", "id": "a"}, {"text": "y", "id": "a"}], 2, "given on line 1"),
         (['{"text": "\\ud800"}'], 1, "surrogate"),
-        (['{"text": "x", "n": NaN}'], 1, "plain JSON"),
+        (['{"text": "x", "n": NaN}'], 1, "NaN is no number"),
+        (['{"text": "x", "text": "y"}'], 1, "'text' twice"),
         (['{"text": "x", "n": ' + "[" * 100_000], 1, "nested too deeply"),
         (['{"text": "x", "n": ' + "9" * 5000 + "}"], 1, "cannot be read"),
         ([HEADER, {"text": "foreign"}], 2, "no exported record"),
@@ -313,13 +316,19 @@ def _markdown(folder: Path) -> Path:
     return written(folder / "notes.md", "# A\n\none\n\none\n\n## B\ntwo")
 
 
+def _document(format: str, folder: Path) -> Path:
+    return written(folder / "export.json", json.dumps(exports.DOCUMENTS[format](), indent=1))
+
+
 SAMPLES: dict[str, Callable[[Path], Path]] = {
     "text": _text,
     "markdown": _markdown,
     "jsonl": _jsonl,
     "locomo": _locomo,
     "beam": _beam,
+    **{format: partial(_document, format) for format in exports.DOCUMENTS},
 }
+STRUCTURED = [format for format in SAMPLES if format not in ("text", "markdown")]
 
 
 def test_every_format_has_a_sample() -> None:
@@ -357,7 +366,7 @@ def test_a_second_import_adds_nothing_and_one_undo_takes_it_back(tmp_path: Path,
     assert import_file(memory, path).added == first.added
 
 
-@pytest.mark.parametrize("format", ["jsonl", "locomo", "beam"])
+@pytest.mark.parametrize("format", STRUCTURED)
 def test_a_truncated_file_adds_nothing(tmp_path: Path, memory: Memory, format: str) -> None:
     path = SAMPLES[format](tmp_path)
     file = path / "chat.json" if path.is_dir() else path
@@ -380,7 +389,7 @@ VALUES = [b"null", b"[]", b'"x"', b"{}", b"[{}]", b"5"]
 @pytest.mark.parametrize(
     ("format", "content"),
     [(format, content) for format in ("text", "markdown") for content in EMPTY]
-    + [(format, content) for format in ("jsonl", "locomo", "beam") for content in EMPTY + VALUES],
+    + [(format, content) for format in STRUCTURED for content in EMPTY + VALUES],
 )
 def test_a_file_with_nothing_of_use_is_refused(tmp_path: Path, memory: Memory, format: str, content: bytes) -> None:
     path = tmp_path / "chat.json"

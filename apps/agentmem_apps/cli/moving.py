@@ -5,7 +5,9 @@ Loaded by `agentmem --help`: agentmem.memory and the importers are imported only
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +23,24 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "import_"]
 
-_FORMATS = ("auto", "text", "markdown", "jsonl", "locomo", "beam")
+_FORMATS = (
+    *("auto", "text", "markdown", "jsonl"),
+    *("chatgpt", "claude", "mem0", "letta", "sillytavern", "locomo", "beam"),
+)
+
+_STDIN = Path("-")
 
 
 @click.command(
     "import",
     cls=Command,
-    examples=("agentmem import book.md --session walden", "agentmem import memories.jsonl --check"),
+    examples=(
+        "agentmem import book.md --session walden",
+        "agentmem import memories.jsonl --check",
+        "agentmem import - < memories.jsonl",
+    ),
 )
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE|-...", type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "format_",
@@ -54,25 +65,29 @@ def import_(
 ) -> None:
     """Take in books, notes, conversations, or an export.
 
-    Each file is one step, which one undo takes back, and is taken in whole or not at all. Taking it in again adds
-    nothing. A BEAM conversation is a folder. A memory that is not there yet is made.
+    Of ChatGPT and Claude name the zip as it came. Each file is one step, which one undo takes back, and is taken in
+    whole or not at all. Taking it in again adds only what is not there yet: nothing, or what a killed import left out.
+    - is what a pipe gives. A BEAM conversation is a folder. A memory that is not there yet is made.
     """
-    from agentmem_apps.importers.run import import_file
+    from agentmem_apps.importers.run import import_file, import_stream
 
+    if len([file for file in files if file == _STDIN]) > 1:
+        raise click.UsageError("give - once: there is one pipe")
     for file in files:
-        if not file.exists():  # before a memory is made, or the files before it are taken in
+        if file != _STDIN and not file.exists():  # before a memory is made, or the files before it are taken in
             raise ImportFailed("there is no such file", file=str(file))
     reports: list[ImportReport] = []
     dry_run = dry_run or check
     try:
         with invocation.writing(dry_run, create=True) as memory:
             for file in files:
-                with invocation.progress(file.name) as progress:
-                    report = import_file(
-                        memory, file, format=format_, session=session, kind=kind, dry_run=dry_run, progress=progress
-                    )
+                with invocation.progress("stdin" if file == _STDIN else file.name) as progress:
+                    taking_in: Callable[..., ImportReport] = partial(import_file, memory, file)
+                    if file == _STDIN:
+                        taking_in = partial(import_stream, memory, sys.stdin.buffer)
+                    report = taking_in(format=format_, session=session, kind=kind, dry_run=dry_run, progress=progress)
                 reports.append(report)
-                _tell_skips(invocation, report)
+                _tell_aside(invocation, report)
     finally:
         # Only now, because a reader of stdout that leaves early must not stop the second file from being taken in;
         # and always, because the files before one that fails are in.
@@ -80,12 +95,14 @@ def import_(
             _tell(invocation, reports)
 
 
-def _tell_skips(invocation: Invocation, report: ImportReport) -> None:
+def _tell_aside(invocation: Invocation, report: ImportReport) -> None:
     name = one_line(report.file)
     for where, why in report.skipped:
         invocation.say(f"{name}: skipped {one_line(where)}: {one_line(why)}")
     if report.skips > len(report.skipped):
         invocation.say(f"{name}: and {report.skips - len(report.skipped):,} more skipped")
+    if report.added and report.existing and not report.dry_run:
+        invocation.say(f"{name}: an undo takes back the {report.added:,} added now; what was there already stays")
 
 
 def _tell(invocation: Invocation, reports: Sequence[ImportReport]) -> None:

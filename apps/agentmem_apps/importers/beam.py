@@ -15,7 +15,8 @@ from typing import Any, Final
 from agentmem.errors import ImportFailed
 from agentmem.records import Record
 from agentmem_apps.importers.dates import written_time
-from agentmem_apps.importers.reading import Ids, Options, Skip, document, made, member
+from agentmem_apps.importers.pieces import pieces
+from agentmem_apps.importers.reading import Ids, Options, Skip, Spot, opened
 
 __all__ = ["CHAT", "chats", "messages", "read"]
 
@@ -52,41 +53,46 @@ def messages(folder: Path, ids: Ids, options: Options) -> Iterator[Record | Skip
     """The messages of one chat, in order, as records with `message_id` and `chat` in their meta."""
     path = folder / CHAT
     file, chat = str(path), folder.resolve().name
-    batches = document(path)
-    if not isinstance(batches, list) or not batches:
-        raise ImportFailed("a chat is a list of batches, with at least one", file=file)
     began: datetime | None = None
     since = 0  # messages since that date was given: a second each keeps their order
-    for b, batch in enumerate(batches):
-        number = member(batch, "batch_number", int, file=file, where=f"batch {b + 1}")
-        session = "/".join(filter(None, (options.session, chat, f"batch_{number}")))
-        for i, message in enumerate(_flat(member(batch, "turns", list, file=file, where=f"batch {number}"), file)):
-            where = f"batch {number}, message {i + 1}"
-            role = member(message, "role", str, file=file, where=where)
-            text = member(message, "content", str, file=file, where=where)
-            message_id = member(message, "id", int, file=file, where=where)
-            anchor = written_time(message.get("time_anchor"), _ANCHOR, example="March-15-2024", file=file, where=where)
-            began, since = (anchor, 0) if anchor is not None else (began, since + 1)
-            if role == "user":
-                text = _MARKER.sub("", text)
-            if not text.strip():
-                yield Skip(f"chat {chat}, {where}", "a message without a word")
-                continue
-            given: dict[str, Any] = {
-                "kind": "turn",
-                "session": session,
-                "speaker": role,
-                "role": role,
-                "meta": {"message_id": message_id, "chat": chat},
-            }
-            if began is not None:
-                given["at"] = began + timedelta(seconds=since)
-            yield made(text, given, id=ids.of("beam", chat, str(message_id)), options=options, file=file, where=where)
+    with opened(path) as stream:
+        b = 0
+        for b, (line, within, batch) in enumerate(pieces(stream, file), 1):
+            if not within:
+                raise ImportFailed("a chat is a list of batches, with at least one", file=file, line=line)
+            spot = Spot(file, line, f"batch {b}")
+            number = spot.needed(batch, "batch_number", int)
+            spot = Spot(file, line, f"batch {number}")
+            session = "/".join(filter(None, (options.session, chat, f"batch_{number}")))
+            for i, message in enumerate(_flat(spot.needed(batch, "turns", list), spot), 1):
+                here = spot.inside(f"message {i}")
+                role, text = here.needed(message, "role", str), here.needed(message, "content", str)
+                message_id = here.needed(message, "id", int)
+                when = message.get("time_anchor")
+                anchor = written_time(when, _ANCHOR, example="March-15-2024", file=file, where=here.where, line=line)
+                began, since = (anchor, 0) if anchor is not None else (began, since + 1)
+                if role == "user":
+                    text = _MARKER.sub("", text)
+                if not text.strip():
+                    yield Skip(f"chat {chat}, {here.where}", "a message without a word")
+                    continue
+                given: dict[str, Any] = {
+                    "kind": "turn",
+                    "session": session,
+                    "speaker": role,
+                    "role": role,
+                    "meta": {"message_id": message_id, "chat": chat},
+                }
+                if began is not None:
+                    given["at"] = began + timedelta(seconds=since)
+                yield here.made(text, given, id=ids.of("beam", chat, str(message_id)), options=options)
+    if not b:
+        raise ImportFailed("a chat is a list of batches, with at least one", file=file)
 
 
-def _flat(turns: list[Any], file: str) -> Iterator[Any]:
+def _flat(turns: list[Any], spot: Spot) -> Iterator[Any]:
     """The messages of a batch: a turn is a list of them, a question with its answers."""
     for turn in turns:
         if not isinstance(turn, list):
-            raise ImportFailed("a turn must be a list of messages", file=file)
+            raise spot.fault("a turn must be a list of messages")
         yield from turn

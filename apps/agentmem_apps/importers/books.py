@@ -16,12 +16,14 @@ from typing import Final
 
 from agentmem.errors import ImportFailed
 from agentmem.records import Record, Source
+from agentmem_apps.importers.decoding import LONGEST
 from agentmem_apps.importers.headings import Heading, Outline, is_listing, printed_heading, underlined
-from agentmem_apps.importers.reading import LONGEST, Ids, Line, Options, Skip, lines, made
+from agentmem_apps.importers.reading import Ids, Line, Options, Skip, lines, made
 
 __all__ = ["read_markdown", "read_text"]
 
 _PREAMBLE = 1_000  # lines: the longest header before a START marker is about 400
+_MOST_LINES = 1_000_000  # in a paragraph: 160 bytes each, however short
 _START: Final = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK,? (.*?)\s*(?:\*\*\*)?")
 _END: Final = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.*")
 _HASHES: Final = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
@@ -175,8 +177,9 @@ def _blocks(source: Iterable[Line | Skip], file: str, markdown: bool) -> Iterato
             if current:
                 yield _Block(current, before)
                 current, size = [], 0
-        if size > LONGEST:
-            raise ImportFailed("a paragraph of more than 64 MiB", file=file, line=line.number)
+        if size > LONGEST or len(current) > _MOST_LINES:
+            what = f"a paragraph of more than 32 MiB or {_MOST_LINES:,} lines"
+            raise ImportFailed(what, file=file, line=line.number)
     if current:
         yield _Block(current, before, fenced=bool(fence))
 

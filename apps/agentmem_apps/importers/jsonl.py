@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from agentmem.errors import ImportFailed, InvalidInput
 from agentmem.records import Place, Record, RecordFields, Source
-from agentmem_apps.importers.reading import Ids, Options, Skip, decoded, lines, made
+from agentmem_apps.importers.decoding import decoded
+from agentmem_apps.importers.reading import Ids, Options, Skip, lines, made
 
 __all__ = ["read"]
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 from agentmem.errors import ImportFailed
 from agentmem.records import Record
 from agentmem_apps.importers.dates import written_time
-from agentmem_apps.importers.reading import Ids, Options, Skip, document, made, member
+from agentmem_apps.importers.pieces import pieces
+from agentmem_apps.importers.reading import Ids, Options, Skip, made, member, opened
 
 __all__ = ["read", "samples", "turns"]
 
@@ -29,25 +30,28 @@ _WHEN: Final = re.compile(
 
 def read(path: Path, options: Options) -> Iterator[Record | Skip]:
     ids = Ids()
-    for sample in samples(path):
+    for sample in _samples(path):
         yield from turns(sample, ids, options, str(path))
 
 
 def samples(path: Path) -> list[Mapping[str, Any]]:
     """The conversations of the file, each with `sample_id` and `conversation`, or ImportFailed."""
-    value = document(path)
-    listed = value if isinstance(value, list) else [value]
-    if not listed:
-        raise ImportFailed("there is nothing in it", file=str(path))
-    for i, sample in enumerate(listed):
-        where = f"sample {i + 1}"
-        if not isinstance(sample, dict) or "conversation" not in sample:
-            raise ImportFailed(f"{where} has no conversation: this is not LoCoMo", file=str(path))
-        member(sample, "sample_id", str, file=str(path), where=where)
-        member(sample, "conversation", dict, file=str(path), where=where)
-    if not any(_sessions(sample["conversation"]) for sample in listed):
-        raise ImportFailed("there is no session in it", file=str(path))
-    return listed
+    return list(_samples(path))
+
+
+def _samples(path: Path) -> Iterator[Mapping[str, Any]]:
+    file, number, talked = str(path), 0, False
+    with opened(path) as stream:
+        for line, _, sample in pieces(stream, file):
+            number += 1
+            where = f"sample {number}"
+            if not isinstance(sample, dict) or "conversation" not in sample:
+                raise ImportFailed(f"{where} has no conversation: this is not LoCoMo", file=file, line=line)
+            member(sample, "sample_id", str, file=file, where=where, line=line)
+            talked |= bool(_sessions(member(sample, "conversation", dict, file=file, where=where, line=line)))
+            yield sample
+    if not talked:
+        raise ImportFailed("there is no session in it" if number else "there is nothing in it", file=file)
 
 
 def turns(sample: Mapping[str, Any], ids: Ids, options: Options, file: str) -> Iterator[Record | Skip]:

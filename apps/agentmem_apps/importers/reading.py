@@ -17,16 +17,16 @@ from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias, cast
 
 from agentmem.errors import ImportFailed, InvalidInput
 from agentmem.records import Record, Scope
+from agentmem_apps.importers.decoding import LONGEST, checked_encoding, decoded, plain
 
 __all__ = [
-    "LONGEST",
     "Ids",
     "Line",
     "Options",
     "Reader",
     "Skip",
+    "Spot",
     "chunk",
-    "decoded",
     "document",
     "lines",
     "made",
@@ -34,8 +34,6 @@ __all__ = [
     "opened",
 ]
 
-LONGEST: Final = 64 * 2**20  # bytes: a line or paragraph beyond this is no text, and must not fill the memory
-_LARGEST_DOCUMENT: Final = 2**30  # bytes: JSON documents are decoded whole, at about 8 times their size
 # Fixed for ever: ids made under it are what keeps a second import from adding anything.
 _NAMESPACE: Final = uuid.UUID("6f0d5a3e-5b0e-5c55-9a5e-8f1a3c2b7d41")
 
@@ -105,20 +103,9 @@ def lines(path: Path) -> Iterator[Line]:
             if not raw:
                 return
             if len(raw) > LONGEST:
-                raise ImportFailed("a line of more than 64 MiB", file=str(path), line=number + 1)
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ImportFailed(
-                    f"byte {offset + error.start} (0x{raw[error.start]:02x}) is not UTF-8",
-                    file=str(path),
-                    line=number + 1,
-                    way_out="Save the file as UTF-8, for example: iconv -f windows-1252 -t utf-8 OLD > NEW",
-                ) from error
-            if "\0" in text:
-                raise ImportFailed("a NUL byte: this is not text", file=str(path), line=number + 1)
-            if offset == 0:
-                text = text.removeprefix("\ufeff")
+                raise ImportFailed("a line of more than 32 MiB", file=str(path), line=number + 1)
+            bare = raw if offset else checked_encoding(raw, str(path))
+            text = plain(bare, file=str(path), line=number + 1, offset=offset + len(raw) - len(bare))
             offset += len(raw)
             for part in text.removesuffix("\n").removesuffix("\r").split("\r"):
                 number += 1
@@ -126,44 +113,65 @@ def lines(path: Path) -> Iterator[Line]:
                 start += len(part) + 1
 
 
-def decoded(text: str | bytes, *, file: str, line: int = 1) -> Any:
-    """The JSON value; `line` is the number of the text's first line in the file."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        what = f"this is not JSON: {error.msg}, column {error.colno}"
-        raise ImportFailed(what, file=file, line=line + error.lineno - 1) from error
-    except RecursionError as error:
-        raise ImportFailed("this JSON is nested too deeply", file=file, line=line) from error
-    except ValueError as error:  # invalid UTF-8, or a number of more than 4,300 digits
-        raise ImportFailed(f"this JSON cannot be read: {error}", file=file, line=line) from error
-
-
 def document(path: Path) -> Any:
-    """A file that is one JSON value."""
+    """A small file that is one JSON value."""
     with opened(path) as file:
-        raw = chunk(file, _LARGEST_DOCUMENT + 1, path)
-    if len(raw) > _LARGEST_DOCUMENT:
-        raise ImportFailed("a JSON document of more than 1 GiB", file=str(path), way_out="Split it, or use JSONL.")
+        raw = checked_encoding(chunk(file, LONGEST + 1, path), str(path))
+    if len(raw) > LONGEST:
+        raise ImportFailed("a JSON document of more than 32 MiB", file=str(path))
     if not raw.strip():
         raise ImportFailed("there is nothing in it", file=str(path))
-    return decoded(raw.removeprefix(b"\xef\xbb\xbf"), file=str(path))
+    return decoded(plain(raw, file=str(path), line=1, offset=0), file=str(path))
 
 
 _NAMES: Final = {dict: "an object", list: "a list", str: "text", int: "a whole number"}
 
 
-def member(holder: object, key: str | int, kind: type, *, file: str, where: str) -> Any:
+def member(holder: object, key: str | int, kind: type, *, file: str, where: str, line: int | None = None) -> Any:
     """`holder[key]`, which must be there and of this JSON type; ImportFailed says where it is not."""
     if isinstance(key, str) and not isinstance(holder, dict):
-        raise ImportFailed(f"{where} must be an object", file=file)
+        raise ImportFailed(f"{where} must be an object", file=file, line=line)
     try:
         value = cast(Any, holder)[key]
     except (KeyError, IndexError) as error:
-        raise ImportFailed(f"{where} has no {key!r}", file=file) from error
+        raise ImportFailed(f"{where} has no {key!r}", file=file, line=line) from error
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ImportFailed(f"{where}: {key!r} must be {_NAMES[kind]}", file=file)
+        raise ImportFailed(f"{where}: {key!r} must be {_NAMES[kind]}", file=file, line=line)
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where in a file a value stands, for whoever must say that it is wrong: its first line, and what it is there."""
+
+    file: str
+    line: int
+    where: str
+
+    def inside(self, where: str) -> Spot:
+        return Spot(self.file, self.line, f"{self.where}, {where}" if self.where else where)
+
+    def fault(self, what: str) -> ImportFailed:
+        return ImportFailed(f"{self.where}: {what}", file=self.file, line=self.line)
+
+    def needed(self, holder: object, key: str, kind: type) -> Any:
+        """`holder[key]`, as `member` gives it."""
+        return member(holder, key, kind, file=self.file, where=self.where, line=self.line)
+
+    def maybe(self, holder: object, key: str, kind: type) -> Any:
+        """The same, and None where there is none or it is null."""
+        absent = isinstance(holder, dict) and holder.get(key) is None
+        return None if absent else self.needed(holder, key, kind)
+
+    def texts(self, holder: object, key: str) -> list[str]:
+        """The texts listed there that are not blank, trimmed; [] where there is no list."""
+        listed = self.maybe(holder, key, list) or []
+        if not all(isinstance(item, str) for item in listed):
+            raise self.fault(f"{key!r} must be a list of texts")
+        return [item.strip() for item in listed if item.strip()]
+
+    def made(self, text: Any, given: dict[str, Any], *, id: str, options: Options) -> Record:
+        return made(text, given, id=id, options=options, file=self.file, line=self.line, where=self.where)
 
 
 class Ids:
@@ -181,6 +189,12 @@ class Ids:
         self._seen[digest] += 1
         return str(uuid.uuid5(_NAMESPACE, json.dumps([*key, self._seen[digest]])))
 
+    def once(self, *key: str) -> str | None:
+        """The same for a key that the format gives to one thing only; None if it came before in this file."""
+        before = len(self._seen)
+        id = self.of(*key)
+        return id if len(self._seen) > before else None
+
 
 def made(
     text: Any, given: dict[str, Any], *, id: Any, options: Options, file: str, line: int | None = None, where: str = ""
@@ -192,4 +206,6 @@ def made(
         return Record.create(text, scope=options.scope, id=id, **given)
     except InvalidInput as error:
         what = f"{where}: {error}" if where else str(error)
-        raise ImportFailed(what, file=file, line=line, way_out=error.way_out) from error
+        # The core's own advice is for programs; a file is mended by hand.
+        way_out = "Write \\ufffd for it in the file." if "surrogate" in what else error.way_out
+        raise ImportFailed(what, file=file, line=line, way_out=way_out) from error

@@ -1,20 +1,22 @@
 """Taking a file in: read all of it first, then write all of it, as one step.
 
 Nothing is written before the whole file has been read and checked, and an import that is broken off is taken back. One
-that is killed in its middle leaves a part, as one step: an undo removes it, a second import completes it. A second
-import of the same file finds its ids there already and adds nothing. The module knows no format.
+that is killed in its middle leaves a part, as one step. Importing the file again goes on where that stopped, because
+what is there already is not added twice, and is a step of its own: an undo takes back what it added, the undo before
+it the part. The module knows no format.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from agentmem.errors import ImportFailed, InvalidInput
 from agentmem.records import Record
@@ -25,10 +27,11 @@ from agentmem_apps.importers.reading import Options, Reader, Skip
 if TYPE_CHECKING:
     from agentmem.memory import Memory
 
-__all__ = ["ImportReport", "import_file", "write"]
+__all__ = ["ImportReport", "import_file", "import_stream", "write"]
 
 Progress: TypeAlias = Callable[[int, int], None]  # records done, and of how many; 0 while the file is first read
 _BATCH = 1_000  # records a transaction: 20 times fewer commits than 50, and still no memory to speak of
+_HEAVY = 8 * 2**20  # characters after which a batch ends before that: a record may hold 32 MiB
 _LISTED = 100  # skips that a report names
 
 
@@ -69,10 +72,11 @@ def import_file(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Take a file (for BEAM a folder) in as one undo step named `import FILE`.
+    """Take a file, or the folder of an export, in as one undo step named `import FILE`.
 
     `session` stands in place of a book's title and before a conversation's name; `kind` replaces the format's own.
-    Raises ImportFailed, with file and line, for anything that cannot be read whole; then nothing was written.
+    Raises ImportFailed, with file and line, for anything that cannot be read whole; then nothing was written. The
+    memory held at a time is that of one line, paragraph or conversation (32 MiB of it at most), and the ids.
     """
     path = Path(path)
     if format != "auto" and format not in FORMATS:
@@ -93,6 +97,35 @@ def import_file(
     else:
         added = write(memory, records, cause=cause, total=total, progress=progress)
     return ImportReport(str(path), name, added, max(total - added, 0), skips, skipped, cause, dry_run)
+
+
+def import_stream(
+    memory: Memory,
+    stream: BinaryIO,
+    *,
+    format: str = "auto",
+    session: str | None = None,
+    kind: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Take in what a pipe gives, as `import_file` takes a file called stdin: it is put into one first."""
+    with tempfile.TemporaryDirectory(prefix="agentmem-") as folder:  # made 0700
+        path = Path(folder) / "stdin"
+        try:
+            with path.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:
+            what = f"it cannot be put into a file first: {error.strerror}"
+            raise ImportFailed(what, file=path.name, way_out=f"Make room in {tempfile.gettempdir()}.") from error
+        try:
+            report = import_file(
+                memory, path, format=format, session=session, kind=kind, dry_run=dry_run, progress=progress
+            )
+        except ImportFailed as error:
+            name = error.file.replace(str(path), path.name)
+            raise ImportFailed(error.what, file=name, line=error.line, way_out=error.way_out) from error
+    return replace(report, file=path.name)
 
 
 def write(
@@ -150,6 +183,13 @@ def _checked(
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    source = iter(records)
-    while batch := list(islice(source, _BATCH)):
+    batch: list[Record] = []
+    weight = 0
+    for record in records:
+        batch.append(record)
+        weight += len(record.text) + len(repr(record.meta))
+        if len(batch) == _BATCH or weight > _HEAVY:
+            yield batch
+            batch, weight = [], 0
+    if batch:
         yield batch
