@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+EXAM = re.compile(r"```python\n# my_exam.py\n(?P<code>.*?)```\s*```text\n(?P<report>.*?)```", re.DOTALL)
+DURATION = re.compile(r" +\d+\.\d+ s")
 BLOCK = re.compile(r"```toml\n(?P<toml>.*?)```\s*```python\n# (?P<file>\w+\.py)\n(?P<code>.*?)```", re.DOTALL)
 
 DRIVER = """
@@ -54,24 +56,33 @@ print(json.dumps(said))
 """
 
 
+PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BLOCKS = list(BLOCK.finditer(PAGE))
+
+
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("memories")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a stranger's package is installed: the parts of the page, and metadata with their entry points."""
+    site = tmp_path_factory.mktemp("site")
     metadata = site / "stranger-0.1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 0.1\n")
     entries = []
-    blocks = list(BLOCK.finditer((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert len(blocks) == 4
-    for block in blocks:
+    assert len(BLOCKS) == 4
+    for block in BLOCKS:
         (site / block["file"]).write_text(block["code"], encoding="utf-8")
         group, name, target = re.fullmatch(
             r'\[project\.entry-points\."([\w.]+)"\]\n(\w+) = "([\w:]+)"\n', block["toml"]
         ).groups()  # type: ignore[union-attr]  # a page without a match must fail here
         entries.append(f"[{group}]\n{name} = {target}\n")
     (metadata / "entry_points.txt").write_text("\n".join(entries))
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", DRIVER, str(folder)],
+    return site
+
+
+def ran(site: Path, code: str, *arguments: str) -> str:
+    """What a program prints that has the stranger's package installed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(site), *(str(ROOT / p) for p in ("", "stores", "apps"))]),
@@ -80,9 +91,27 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
-    result: dict[str, object] = json.loads(ran.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def said(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("memories")
+    result: dict[str, object] = json.loads(ran(site, DRIVER, str(folder)))
     return {"folder": str(folder), **result}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block["file"])
+def test_a_part_has_at_most_40_lines(block: re.Match[str]) -> None:
+    assert sum(bool(line.strip()) for line in block["code"].splitlines()) <= 40
+
+
+def test_a_strangers_ledger_and_index_pass_the_exam_as_the_page_shows(site: Path) -> None:
+    exam = EXAM.search(PAGE)
+    assert exam is not None
+    told, shown = (DURATION.sub(" T", text) for text in (ran(site, exam["code"]), exam["report"]))
+    assert told == shown
 
 
 def test_a_strangers_parts_are_listed_beside_the_shipped_ones(said: dict[str, object]) -> None:
