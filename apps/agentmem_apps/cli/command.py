@@ -29,7 +29,10 @@ def _global(*names: str, **attributes: Any) -> click.Option:
 GLOBAL_OPTIONS: Final[tuple[click.Option, ...]] = (
     _global("--memory", metavar="PATH", help="The memory: a folder, or a ledger's URL."),
     _global("--scope", metavar="SCOPE", help="The namespace to work in, such as user:ana."),
-    _global("--embedder", metavar="NAME", help="What turns texts into vectors: auto, hash, minilm, minilm:PATH."),
+    _global(
+        "--embedder", metavar="NAME", help="What turns texts into vectors: auto, hash, minilm, openai:MODEL[@URL]."
+    ),
+    _global("--index", metavar="NAME", help="What searches the vectors: auto, exact, chroma, chroma:URL."),
     _global("--json", is_flag=True, help="Data as JSON on stdout, errors as JSON on stderr."),
     _global("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
     _global("--no-input", is_flag=True, help="Never ask; what would have been asked is an error."),

@@ -5,23 +5,24 @@ Loaded by `agentmem --help`: agentmem.memory is imported only when a memory is o
 
 from __future__ import annotations
 
-import os
-import stat
+import logging
+import shutil
+import sys
+import textwrap
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from agentmem.errors import AgentMemError
+from agentmem.errors import InvalidInput
 from agentmem_apps.cli.command import Command, dry_run_option
 from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
-from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, plural
-
-if TYPE_CHECKING:
-    from agentmem.memory import Memory
+from agentmem_apps.cli.output import clean, coloured, emit, emit_json, emit_table, on_terminal, one_line, plural
+from agentmem_apps.doctor.finding import Finding, plenty
 
 __all__ = ["doctor", "reindex", "stats"]
 
@@ -46,117 +47,162 @@ def stats(invocation: Invocation) -> None:
     emit_table(("what", "how much"), rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at. `fault` is empty when it is well; `note` is what a healthy one has to say."""
-
-    name: str
-    note: str = ""
-    fault: str = ""
-    way_out: str = ""
-
-
-@click.command(cls=Command, examples=("agentmem doctor", "agentmem doctor --json"))
+@click.command(
+    cls=Command,
+    examples=("agentmem doctor", "agentmem doctor --fix --dry-run", "agentmem doctor --salvage rescued.jsonl"),
+)
+@click.option("--fix", is_flag=True, help="Repair what is made from the memories, and so can be made again.")
+@click.option(
+    "--salvage",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Of a damaged ledger, write what can still be read as JSONL for agentmem import; examine nothing.",
+)
+@dry_run_option
 @pass_invocation
-def doctor(invocation: Invocation) -> None:
-    """Check that the memory is sound.
+def doctor(invocation: Invocation, fix: bool, salvage: Path | None, dry_run: bool) -> None:
+    """Find what is wrong with the memory, and repair it.
 
-    Looks at the folder's permissions, opens the ledger, compares journal and rows, and tries the embedder. Exits
-    with 1 when there is a fault.
+    Looks at the folder, its disk and who may read it; at the ledger, its journal and rows; at the embedder, its
+    vectors and their index. From the default scope it looks at every scope, from another at those inside it. Exits
+    with 1 when a fault stays.
+
+    --fix changes no memory and no journal. With --dry-run it says what it would do.
     """
-    checks = list(_checks(invocation))
-    faults = [check for check in checks if check.fault]
+    if salvage is not None:
+        if fix or dry_run:
+            raise click.UsageError("--salvage examines and repairs nothing; give it alone")
+        _salvage(invocation, salvage)
+        return
+    from agentmem_apps.doctor.examination import examine
+
+    if dry_run:
+        invocation.say("dry run: nothing was written")
+    findings: list[Finding] = []
+    with closing(examine(invocation.settings)) as examination:
+        while (finding := _next(examination)) is not None:
+            if fix and not dry_run and finding.repair is not None:
+                with invocation.progress(finding.repair.would) as progress:
+                    finding = finding.mended(progress)
+            findings.append(finding)
+            if not invocation.json:
+                _show(finding, fix or dry_run, invocation.settings.scope)
+    sound = not any(finding.stands for finding in findings)
     if invocation.json:
-        emit_json({"sound": not faults, "checks": [asdict(check) for check in checks]})
+        emit_json({"sound": sound, "checks": [finding.to_json() for finding in findings]})
     else:
-        for check in checks:
-            emit(clean(f"{'FAULT' if check.fault else 'ok':<5}  {check.name}: {check.fault or check.note}"))
-            if check.way_out:
-                emit(f"       {clean(check.way_out)}")
-    if faults:
+        emit(_counted(findings, fix or dry_run))
+    if not sound:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _checks(invocation: Invocation) -> Iterator[Check]:
-    """Every check, in the order in which one presupposes the other; the rest is left out once one cannot go on."""
-    yield Check("settings", f"memory {invocation.settings.memory}, scope {invocation.settings.scope}")
+def _next(examination: Iterator[Finding]) -> Finding | None:
+    """The next finding, without what the log says meanwhile: the doctor says it better."""
+    log = logging.getLogger("agentmem")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
-        memory = invocation.open()
-    except AgentMemError as error:
-        yield _failed("memory", error)
-        return
-    with memory:
-        yield Check("memory", f"opens, at {memory.url}")
-        if "://" not in invocation.settings.memory:
-            yield from _permissions(Path(invocation.settings.memory))
-        yield from _contents(memory)
+        return next(examination, None)
+    finally:
+        log.setLevel(level)
 
 
-def _contents(memory: Memory) -> Iterator[Check]:
-    try:
-        wrong = memory.verify()
-        told = memory.stats()
-    except AgentMemError as error:
-        yield _failed("ledger", error)
-        return
-    if wrong:
-        yield from (
-            Check("ledger", fault=sentence, way_out="Export what is there, and import it anew.") for sentence in wrong
-        )
+_MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "fault": ("FAULT", "red")}
+_INDENT = 2 + len("repaired") + len("permissions") + 2
+
+
+def _show(finding: Finding, fixing: bool, scope: str) -> None:
+    """A finding on a line, below it what to do or what was done; folded on a terminal."""
+    mark, colour = ("repaired", "green") if finding.repaired else _MARKS[finding.severity]
+    where = f"{finding.scope}: " if finding.scope not in ("", scope) else ""
+    lines = _folded(where + finding.sentence)
+    head = f"{mark:<8}"
+    if coloured(sys.stdout):
+        head = click.style(head, fg=colour, bold=mark == "FAULT")
+    emit(f"{head}  {finding.name:<11}  {lines[0]}".rstrip())
+    lines = lines[1:]
+    if finding.done:
+        lines += _folded(f"→ {finding.done}")
+    elif finding.repair is not None:
+        lines += _folded(f"→ {'would ' if fixing else '--fix would '}{finding.repair.would}")
+    if finding.way_out and not (finding.repaired or (finding.repair is not None and not finding.done)):
+        lines += _folded(f"→ {finding.way_out}")
+    for line in lines:
+        emit(f"{'':{_INDENT}}{line}")
+
+
+def _folded(text: str) -> list[str]:
+    text = one_line(text)
+    if not on_terminal(sys.stdout):
+        return [text]
+    width = shutil.get_terminal_size().columns - _INDENT
+    hanging = "  " if text.startswith("→") else ""
+    lines = textwrap.wrap(
+        text, max(width, 30), break_long_words=False, break_on_hyphens=False, subsequent_indent=hanging
+    )
+    return lines or [""]
+
+
+def _counted(findings: list[Finding], fixing: bool) -> str:
+    left = Counter(finding.severity for finding in findings if not finding.repaired)
+    repaired = sum(finding.repaired for finding in findings)
+    fixable = sum(finding.repair is not None and not finding.done for finding in findings)
+    told = [f"{repaired:,} repaired"] if repaired else []
+    told += [plural(left[severity], severity) for severity in ("fault", "warning") if left[severity]]
+    told = told or ["all is well"]
+    if fixable:
+        told.append(f"{fixable:,} can be repaired" + ("" if fixing else ": agentmem doctor --fix"))
+    return f"{plural(len(findings), 'check')}: {', '.join(told)}"
+
+
+def _salvage(invocation: Invocation, target: Path) -> None:
+    from agentmem.records import Scope
+    from agentmem_apps.doctor.salvage import salvage
+
+    settings = invocation.settings
+    with invocation.progress("reading what can be read") as progress:
+        found = salvage(settings.memory, Scope(settings.scope), target, progress)
+    if invocation.json:
+        emit_json({"path": str(target), **asdict(found)})
     else:
-        yield Check("ledger", f"journal and rows agree over {plural(told.head, 'change')}")
-    try:
-        from agentmem.embedding import embed_checked
-
-        embed_checked(memory.embedder, ["is anybody there?"])
-        yield Check("embedder", f"{memory.embedder.id} answers with {memory.embedder.dimension} dimensions")
-    except AgentMemError as error:
-        yield _failed("embedder", error)
-    waiting = f"{plural(told.pending, 'text')} to embed; the next recall does it" if told.pending else "all embedded"
-    yield Check("vectors", waiting)
-
-
-def _permissions(folder: Path) -> Iterator[Check]:
-    if os.name != "posix":
-        return
-    try:
-        files = [folder, *sorted(folder.iterdir())] if folder.is_dir() else [folder]
-        open_to_others = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
-    except OSError as error:
-        yield Check("permissions", fault=f"{error.filename}: {error.strerror}")
-        return
-    if open_to_others:
-        yield Check(
-            "permissions",
-            fault=f"others on this machine may read or write {', '.join(map(str, open_to_others))}",
-            way_out=f"chmod -R go= {folder}",
-        )
-    else:
-        yield Check("permissions", "only you can read it")
-
-
-def _failed(name: str, error: AgentMemError) -> Check:
-    return Check(name, fault=f"{error.title}: {error}", way_out=error.way_out)
+        emit(one_line(str(target)))
+        rebuilt = f", {found.rebuilt:,} of them put together from the journal" if found.rebuilt else ""
+        invocation.say(f"wrote {plural(found.written, 'memory', 'memories')}{rebuilt}, without their history")
+        if found.unread:
+            invocation.say(f"{plural(found.unread, 'change')} of the journal cannot be read: an edit may be missing")
+        if found.lost:
+            invocation.say(f"lost {plural(len(found.lost), 'memory', 'memories')}: {plenty(list(found.lost))}")
+        for scope in found.others:
+            invocation.say(f"the scope {one_line(scope)} is not in it; salvage it too, with --scope")
+    if found.lost or found.unread:
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 @click.command(cls=Command, examples=("agentmem reindex", "agentmem reindex vectors --embedder hash"))
-@click.argument("name", type=click.Choice(["vectors"]), default="vectors", metavar="[NAME]")
+@click.argument("name", default="vectors", metavar="[NAME]")
 @dry_run_option
 @pass_invocation
 def reindex(invocation: Invocation, name: str, dry_run: bool) -> None:
     """Rebuild what is derived from the memories.
 
-    No memory is touched. NAME is vectors: every text is embedded again, by the embedder in force.
+    No memory is touched. NAME is vectors: every text is embedded again, by the embedder in force. Or it is the index
+    in use, such as chroma: it is emptied, and filled again from the ledger.
     """
     with invocation.open() as memory:
         if dry_run:
             invocation.say("dry run: nothing was written")
-            count = sum(memory.stats().records.values())
+            told = memory.stats()
+            used = told.index.rpartition("in place of ")[2]
+            if name not in ("vectors", used):
+                raise InvalidInput(f"there is no projection {name!r} here", way_out=f"There are: vectors, {used}.")
+            count = sum(told.records.values()) if name == "vectors" else told.records.get("live", 0)
         else:
             with invocation.progress(f"rebuilding {name}") as progress:
                 count = memory.reindex(name, progress)
         embedder = memory.embedder.id
     if invocation.json:
         emit_json({"name": name, "count": count, "embedder": embedder})
-    else:
+    elif name == "vectors":
         emit(f"{clean(name)}: {plural(count, 'text')} embedded by {embedder}")
+    else:
+        emit(f"{clean(name)}: filled with {plural(count, 'vector')}")

@@ -58,7 +58,7 @@ class Invocation:
     def settings(self) -> Settings:
         from agentmem.config import Settings
 
-        return Settings.load({key: self._flags.get(key) for key in ("memory", "scope", "embedder")})
+        return Settings.load({key: self._flags.get(key) for key in ("memory", "scope", "embedder", "index")})
 
     def say(self, text: str) -> None:
         """Talk: a line on stderr, unless --quiet."""

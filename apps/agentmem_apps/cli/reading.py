@@ -6,11 +6,13 @@ Loaded by `agentmem --help`: agentmem.memory is imported only when a memory is o
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentmem.errors import EmbeddingError, LedgerError
 from agentmem_apps.cli.arguments import filter_options, found
 from agentmem_apps.cli.command import Command
 from agentmem_apps.cli.exits import ExitCode
@@ -86,10 +88,12 @@ def recall(
 
 def _catch_up(invocation: Invocation, memory: Memory) -> None:
     """Embed what is waiting, visibly: after a large import that takes longer than the recall itself."""
-    with invocation.progress("embedding") as progress:
+    embedded = 0
+    # An embedder that is down, or a full disk, has been logged: recall goes by words.
+    with suppress(EmbeddingError, LedgerError), invocation.progress("embedding") as progress:
         embedded = memory.flush(progress)
     if embedded:
-        invocation.say(f"embedded {plural(embedded, 'text')} with {memory.embedder.id}")
+        invocation.say(f"embedded {plural(embedded, 'text')} with {memory.stats().embedder}")
 
 
 def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, explain: bool) -> None:

@@ -1,0 +1,197 @@
+"""What can still be read of a damaged ledger's file, as JSONL that `agentmem import` takes.
+
+Rows are asked for in ranges of positions; a range that cannot be read is halved until the rows that cannot stand alone.
+What is lost as a row is put together from the journal where its entries can be read. The file itself is only read. Of
+a server's ledger there is nothing to salvage here: its own tools look after damaged pages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TextIO, TypeAlias, cast
+
+from agentmem.errors import InvalidInput, LedgerError
+from agentmem.index import Progress
+from agentmem.records import Record, Scope
+from agentmem.values import ODD
+from agentmem_apps.doctor.place import folder_of
+from agentmem_stores.sql.ledger import FILE_NAME
+from agentmem_stores.sql.schema import RECORD_COLUMNS, row_record
+
+__all__ = ["Salvaged", "salvage"]
+
+_WINDOW: Final = 1_000  # rows asked for at once
+_ROW: Final = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
+_ENTRY: Final = "seq, position, record_id, before IS NULL, after"
+_UNREADABLE: Final = (sqlite3.Error, *ODD)
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """`written` records, `rebuilt` of them from the journal, which may lack an edit when `unread` of its entries could
+    not be read. `lost`: ids, or numbers of changes where even the id is gone. `others`: the ledger's other scopes, each
+    to be salvaged by itself."""
+
+    written: int
+    rebuilt: int
+    unread: int
+    lost: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def salvage(memory: str, scope: Scope, target: Path, progress: Progress) -> Salvaged:
+    """Write the scope's records to a new file (0600), which is not made when nothing can be read: LedgerError."""
+    folder = folder_of(memory)
+    if folder is None:
+        raise InvalidInput("only a ledger in a folder can be salvaged", way_out="Ask the server's own tools.")
+    if target.exists():
+        raise InvalidInput(f"{target} is there already", way_out="Name a file that is not there yet.")
+    try:
+        with closing(_connected(folder / FILE_NAME)) as connection:
+            wreck = _Wreck(connection, scope)
+            handle, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")  # made 0600
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                    found = wreck.write(file, progress)
+                Path(name).replace(target)
+                return found
+            finally:
+                Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise LedgerError(f"{target} cannot be written: {error.strerror}", way_out="Choose another place.") from error
+
+
+def _connected(file: Path) -> sqlite3.Connection:
+    """To read only; where the log beside it cannot be read, without it."""
+    if not file.exists():
+        raise LedgerError(f"there is no memory at {file.parent}", way_out="Name its folder with --memory.")
+    for option in ("mode=ro", "immutable=1"):
+        connection = sqlite3.connect(f"{file.resolve().as_uri()}?{option}", uri=True)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.Error:
+            connection.close()
+    raise LedgerError(f"nothing can be read of {file}: it is no database any more", way_out="Restore a backup.")
+
+
+class _Wreck:
+    """One scope of a damaged ledger. `read` tells a range's rows, and notes in `torn` the keys it cannot read."""
+
+    def __init__(self, connection: sqlite3.Connection, scope: Scope) -> None:
+        self._connection = connection
+        self._scope = scope
+        try:
+            # Not by an index, which may be what is damaged.
+            paths = {str(path): (id, root) for id, root, path in connection.execute("SELECT * FROM scopes NOT INDEXED")}
+        except _UNREADABLE as error:
+            raise LedgerError("nothing can be read: the list of scopes is gone", way_out="Restore a backup.") from error
+        if str(scope) not in paths:
+            listed = ", ".join(sorted(paths)) or "none"
+            raise LedgerError(
+                f"there is no scope {scope} in it", way_out=f"Name one with --scope. There are: {listed}."
+            )
+        self._id, root = paths[str(scope)]
+        self._others = tuple(sorted(paths.keys() - {str(scope)}))
+        self._head = self._highest(root)
+
+    def _highest(self, root: int) -> int:
+        """The number up to which there may be changes, by whichever table still says so."""
+        asked = (
+            ("SELECT head FROM roots WHERE id = ?", root),
+            ("SELECT max(seq) FROM journal WHERE scope_id = ?", self._id),
+            ("SELECT max(position) FROM records WHERE scope_id = ?", self._id),
+        )
+        heads = [0]
+        for query, id in asked:
+            with suppress(*_UNREADABLE):
+                heads.append(int(self._connection.execute(query, (id,)).fetchone()[0]))
+        if not any(heads):
+            raise LedgerError("nothing can be read: no table says how much there was", way_out="Restore a backup.")
+        return max(heads)
+
+    def write(self, file: TextIO, progress: Progress) -> Salvaged:
+        seen, torn = bytearray(self._head + 1), set[int]()
+        for start in range(1, self._head + 1, _WINDOW):
+            for record in self._records(start, torn):
+                seen[record.position] = True
+            progress(start, 2 * self._head)
+        told, lost, unread = self._told(seen)
+        # A row and the change that made it bear one number: with both unreadable, not even an id is left.
+        lost |= {position: f"the one of change {position}" for position in torn & unread if position not in told}
+        file.write(json.dumps({"agentmem": "export", "schema": 1, "scope": list(self._scope)}) + "\n")
+        written = 0
+        for start in range(1, self._head + 1, _WINDOW):
+            found = {record.position: record for record in self._records(start, set())}
+            found |= {position: told[position] for position in range(start, start + _WINDOW) if position in told}
+            for _, record in sorted(found.items()):
+                file.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
+            written += len(found)
+            progress(self._head + start, 2 * self._head)
+        return Salvaged(written, len(told), len(unread), tuple(lost[key] for key in sorted(lost)), self._others)
+
+    def _records(self, start: int, torn: set[int]) -> Iterator[Record]:
+        for row in self._read("records", "position", _ROW, start, torn):
+            try:
+                record = row_record(cast(Any, row), self._scope)
+                Record.from_json(record.to_json())  # what an import would refuse is damage as well
+            except ODD:
+                torn.add(int(row[0]))
+            else:
+                yield record
+
+    def _told(self, seen: bytearray) -> tuple[dict[int, Record], dict[int, str], set[int]]:
+        """By position, the records whose rows were not seen, as the journal tells them, and the ids of those it cannot
+        tell whole; and the entries that cannot be read."""
+        bodies: dict[int, dict[str, Any]] = {}
+        lost: dict[int, str] = {}
+        unread: set[int] = set()
+        for start in range(1, self._head + 1, _WINDOW):
+            for seq, position, id, is_first, after in self._read("journal", "seq", _ENTRY, start, unread):
+                try:
+                    if not 0 < position <= self._head or seen[position]:
+                        continue
+                    if after is None:  # undone, or erased
+                        bodies.pop(position, None)
+                        lost.pop(position, None)
+                    elif is_first:
+                        bodies[position] = dict(json.loads(after))
+                    elif position in bodies:
+                        bodies[position].update(json.loads(after))
+                    else:
+                        lost[position] = str(id)
+                except ODD:
+                    unread.add(seq)
+        told = {}
+        for position, body in bodies.items():
+            try:
+                told[position] = replace(Record.from_json(body), position=position)
+            except ODD:
+                lost[position] = str(body.get("id"))
+        return told, lost, unread
+
+    def _read(self, table: str, key: str, columns: str, start: int, torn: set[int]) -> Iterator[Row]:
+        """The rows of a window, in order. A range that cannot be read is halved, down to single rows."""
+        query = f"SELECT {columns} FROM {table} WHERE scope_id = ? AND {key} BETWEEN ? AND ? ORDER BY {key}"
+        ranges = [(start, min(start + _WINDOW - 1, self._head))]
+        while ranges:
+            low, high = ranges.pop()
+            try:
+                rows = self._connection.execute(query, (self._id, low, high)).fetchall()
+            except sqlite3.Error:
+                if low == high:
+                    torn.add(low)
+                else:
+                    middle = (low + high) // 2
+                    ranges += [(middle + 1, high), (low, middle)]
+            else:
+                yield from rows
