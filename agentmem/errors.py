@@ -10,6 +10,7 @@
     ├── LedgerError        opening, reading or writing the ledger
     ├── PluginError        a name that is not installed, or a plugin that does not load
     ├── EmbeddingError     an embedder that is missing, fails or gives the wrong shape
+    ├── IndexUnavailable   an index that cannot be opened or asked; recall goes on without it
     └── ImportFailed       a file that cannot be taken in; carries file and line
 
 Each has a `title` (a screen's heading) and, where there is one, a `way_out`: the sentence that says what to do.
@@ -30,6 +31,7 @@ __all__ = [
     "Conflict",
     "EmbeddingError",
     "ImportFailed",
+    "IndexUnavailable",
     "InvalidInput",
     "LedgerError",
     "MemoryClosed",
@@ -39,14 +41,27 @@ __all__ = [
 ]
 
 
+_LONGEST = 1_000  # characters of a message
+
+
+def _printable(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 2 // 3]} … {text[-_LONGEST // 3 :]}"
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+
+
 class AgentMemError(Exception):
-    """The root. `str(error)` is what went wrong; `error.way_out` is what to do about it ("" when nothing helps)."""
+    """The root. `str(error)` is what went wrong; `error.way_out` is what to do about it ("" when nothing helps).
+
+    Messages repeat what was given, which may be a megabyte, or hold what no terminal and no log can print: they are
+    shortened in the middle, and such characters are written as escapes.
+    """
 
     title: ClassVar[str] = "agentmem failed"
 
     def __init__(self, message: str, *, way_out: str = "") -> None:
-        super().__init__(message)
-        self.way_out = way_out
+        super().__init__(_printable(message))
+        self.way_out = _printable(way_out)
 
 
 class InvalidInput(AgentMemError, ValueError):
@@ -108,13 +123,27 @@ class EmbeddingError(AgentMemError):
     title = "The embedder failed"
 
 
-class ImportFailed(AgentMemError):
-    """A file that cannot be taken in. `line` is 1-based; None where the fault has no line."""
+class IndexUnavailable(AgentMemError):
+    """Nothing is lost: an index is made from the ledger, and recall searches exactly until `index` is back."""
 
-    title = "Nothing was imported"
+    title = "The index cannot be used"
+
+    def __init__(self, message: str, *, index: str = "index", way_out: str = "") -> None:
+        super().__init__(message, way_out=way_out)
+        self.index = index
+
+
+class ImportFailed(AgentMemError):
+    """A file that cannot be taken in: nothing of it is. `line` is 1-based; None where the fault has no line.
+
+    `what` is the fault alone, without the place that the message begins with.
+    """
+
+    title = "This file cannot be taken in"
 
     def __init__(self, message: str, *, file: str, line: int | None = None, way_out: str = "") -> None:
         where = file if line is None else f"{file}, line {line}"
         super().__init__(f"{where}: {message}", way_out=way_out)
+        self.what = message
         self.file = file
         self.line = line

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from numbers import Real
-from typing import Any, ClassVar, Self, TypeAlias, cast
+from typing import Any, ClassVar, Final, Self, TypeAlias, cast
 
 import uuid_utils
 
@@ -72,6 +72,11 @@ def moment(value: datetime | str, *, name: str = "at") -> datetime:
         raise InvalidInput(f"{name} is out of range in UTC: {value.isoformat()}") from error
 
 
+_DEEPEST: Final = 64  # levels of a value: far below where Python's own JSON gives up, which depends on the caller
+# A book has one. What is stored must fit into a line of an export, which an import reads back whole.
+LONGEST_TEXT: Final = 8 * 2**20  # bytes of UTF-8
+
+
 def plain_text(value: object, name: str) -> str:
     """`value` if every backend can store it exactly, else InvalidInput that says which character is in the way."""
     if not isinstance(value, str):
@@ -82,22 +87,42 @@ def plain_text(value: object, name: str) -> str:
             way_out="Remove it; no database keeps it.",
         )
     try:
-        value.encode()
+        size = len(value.encode())
     except UnicodeEncodeError as error:
         raise InvalidInput(
             f"{name} holds half of a surrogate pair at {error.start}, which is not text",
             way_out="Decode the input with errors='replace'.",
         ) from error
+    if size > LONGEST_TEXT:
+        raise InvalidInput(
+            f"{name} is {size / 2**20:.0f} MiB long, and {LONGEST_TEXT // 2**20} are the most",
+            way_out="Import it as a file, which is taken in paragraph by paragraph.",
+        )
     return value
 
 
 def plain_json(value: object, name: str) -> Json:
+    """A copy of `value`, which must be what JSON can say and give back unchanged."""
+    _check_json(value, name, _DEEPEST)
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{name} is not plain JSON: {error}") from error
     plain_text(text, name)
     return cast(Json, json.loads(text))
+
+
+def _check_json(value: object, name: str, depth: int) -> None:
+    if depth < 0:
+        raise InvalidInput(f"{name} is nested more than {_DEEPEST} deep", way_out="Make it flatter.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):  # json would write 1 and "1" as one key, and lose an entry
+                raise InvalidInput(f"{name}: the key {key!r:.40} is not text", way_out="Write it as text.")
+            _check_json(item, name, depth - 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(item, name, depth - 1)
 
 
 def whole_number(value: object, name: str, least: int = 0) -> int:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agentmem import AsyncMemory, EmbeddingError, InvalidInput, Memory, MemoryClosed
+from agentmem import AsyncMemory, EmbeddingError, InvalidInput, LedgerError, Memory, MemoryClosed
+from agentmem.embedding import embedding_text
 from tests.fakes import TinyEmbedder
 
 
@@ -60,21 +64,63 @@ def test_an_edit_that_cannot_be_embedded_leaves_no_vector_of_the_old_words(tmp_p
         assert next(hit for hit in hits if hit.record.id == edited.id).verdict == "cosine 0.00"
 
 
-def test_an_embedder_that_is_down_leaves_nothing_marked_and_is_asked_again(tmp_path: Path) -> None:
+class Patient(TinyEmbedder):
+    """Embeds when it is told to: a model that takes as long as the test needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked.set()
+        assert self.go_on.wait(60)
+        return super().embed(texts)
+
+
+def test_a_slow_process_does_not_put_the_vector_of_old_words_over_that_of_the_new(tmp_path: Path) -> None:
+    """Each `Memory` has a ledger of its own: to the other it is as strange as another process."""
+    patient = Patient()
+    with (
+        Memory.open(tmp_path / "m", embedder=patient) as slow,
+        Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as quick,
+    ):
+        id = slow.add("the ferry leaves at nine").id
+        embedding = threading.Thread(target=slow.flush)
+        embedding.start()
+        assert patient.asked.wait(60)
+        edited = quick.edit(id, text="the tram leaves at ten")
+        quick.flush()
+        patient.go_on.set()
+        embedding.join()
+        slow.flush()
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        memory.add_many(["one", "two", "three"])
+        hits = memory.recall(embedding_text(edited))
+        assert "cosine 1.00" in next(hit.verdict for hit in hits if hit.record.id == id)
+
+
+def test_an_embedder_that_is_down_leaves_nothing_marked_and_is_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     embedder = Moody(RuntimeError("connection refused"))
     with Memory.open(tmp_path / "m", embedder=embedder) as memory:
         first = memory.add("the ferry leaves at nine")
         memory.recall("ferry")
         embedder.down = True
         later = [memory.add(f"the ferry number {n}") for n in range(3)]
+        everything = {first.id, *(record.id for record in later)}
+        with caplog.at_level(logging.WARNING, "agentmem"):
+            for _ in range(3):  # not even the cue can be embedded: it goes by words, and says so once
+                assert {hit.record.id for hit in memory.recall("ferry")} == everything
+        assert caplog.text.count("by words alone") == 1
         with pytest.raises(EmbeddingError) as refused:
-            memory.recall("ferry")  # the cue itself cannot be embedded: that is said
-        assert refused.value.way_out
-        with pytest.raises(EmbeddingError):
             memory.flush()
+        assert refused.value.way_out
         assert memory.stats().pending == 3
         embedder.down = False
-        assert {hit.record.id for hit in memory.recall("ferry")} == {first.id, *(record.id for record in later)}
+        memory.flush()
+        assert {hit.record.id for hit in memory.recall("ferry")} == everything
         assert memory.stats().pending == 0
 
 
@@ -152,6 +198,29 @@ def test_a_verb_during_the_closing_is_told_that_it_is_closed(tmp_path: Path) -> 
     assert all(not isinstance(a, BaseException) or isinstance(a, MemoryClosed) for a in asyncio.run(story()))
 
 
+def test_a_checkpoint_of_another_process_does_not_stop_an_erasure(tmp_path: Path) -> None:
+    """SQLite copies its log back whenever it has grown; whoever comes meanwhile is turned away at once."""
+    done = threading.Event()
+
+    def checkpoint_all_the_time() -> None:
+        with closing(sqlite3.connect(tmp_path / "m" / "ledger.sqlite3", timeout=60)) as other:
+            while not done.is_set():
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        memory.add_many(f"number {n}" for n in range(300))
+        other = threading.Thread(target=checkpoint_all_the_time)
+        other.start()
+        try:
+            for n in range(30):
+                memory.forget(memory.add(f"swordfish {n}").id, hard=True)
+        finally:
+            done.set()
+            other.join()
+        held = [path.name for path in (tmp_path / "m").iterdir() if b"swordfish" in path.read_bytes()]
+    assert held == []
+
+
 def test_reading_on_after_the_close_is_refused(tmp_path: Path) -> None:
     with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
         memory.add_many(str(n) for n in range(2_500))
@@ -200,3 +269,14 @@ def test_an_attached_store_hears_of_an_erasure_at_once(tmp_path: Path) -> None:
         assert store.texts == {record.id: "swordfish"}
         memory.forget(record.id, hard=True)
         assert store.texts == {}
+
+
+def test_an_emptied_ledger_beside_its_log_is_not_begun_anew(tmp_path: Path) -> None:
+    """A ledger that is being made is never empty beside a log that is not: its first page comes before its log."""
+    with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:
+        memory.add("kept")
+        shutil.copytree(tmp_path / "m", tmp_path / "copy")
+    (tmp_path / "copy" / "ledger.sqlite3").write_bytes(b"")
+    assert (tmp_path / "copy" / "ledger.sqlite3-wal").stat().st_size > 0
+    with pytest.raises(LedgerError):
+        Memory.open(tmp_path / "copy", embedder=TinyEmbedder())
