@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv demo test check bench docs clean
+.PHONY: venv demo test check bench peers docs clean
 
 venv: $(VENV)/.installed
 
@@ -32,7 +32,8 @@ check: venv
 bench: venv
 	$(BIN)/python -m benchmarks.startup --json benchmarks/results/startup.json
 	$(BIN)/python -m benchmarks.floor --json benchmarks/results/floor.json
-	$(BIN)/python -m benchmarks.kill --json benchmarks/results/kill.json
+	$(BIN)/python -m benchmarks.kill --n 1000 --json benchmarks/results/kill.json
+	$(BIN)/python -m benchmarks.scale --json benchmarks/results/scale.json --plot benchmarks/results/scale.png
 ifdef LOCOMO
 	$(BIN)/agentmem --json eval locomo $(LOCOMO) --embedder hash > benchmarks/results/locomo-hash.json
 	$(BIN)/agentmem --json eval locomo $(LOCOMO) --embedder minilm > benchmarks/results/locomo-minilm.json
@@ -42,8 +43,22 @@ ifdef BEAM
 	$(BIN)/agentmem --json eval beam $(BEAM) --embedder minilm > benchmarks/results/beam-minilm.json
 endif
 
+# Side by side with other memories, in an environment of its own: they are no part of the project. Needs LOCOMO and BEAM.
+PEERS := .venv-peers
+$(PEERS)/.installed: pyproject.toml benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[local]' -r benchmarks/peers/requirements.txt
+	touch $@
+
+peers: $(PEERS)/.installed
+	for turns in 5000 20000; do \
+	  $(PEERS)/bin/python -m benchmarks.peers --locomo $(LOCOMO) --beam $(BEAM) --turns $$turns --cache $(PEERS)/vectors \
+	    --json benchmarks/results/peers-$$turns.json --plot benchmarks/results/peers-$$turns.png || exit 1; \
+	done
+
 docs: venv
 	$(BIN)/python -m agentmem_apps.cli.reference
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
