@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Conflict,
         EmbeddingError,
         ImportFailed,
+        IndexUnavailable,
         InvalidInput,
         LedgerError,
         MemoryClosed,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         RecordNotFound,
         UndoBlocked,
     )
-    from agentmem.index import Index, Matches
+    from agentmem.index import Among, Index, Matches, Site
     from agentmem.ledger import Ledger, ScopedLedger
     from agentmem.memory import Memory, Stats
     from agentmem.records import Change, Place, Record, Scope, Source
@@ -49,6 +50,7 @@ _HOMES = {
         "Conflict",
         "EmbeddingError",
         "ImportFailed",
+        "IndexUnavailable",
         "InvalidInput",
         "LedgerError",
         "MemoryClosed",
@@ -56,7 +58,7 @@ _HOMES = {
         "RecordNotFound",
         "UndoBlocked",
     ),
-    "index": ("Index", "Matches"),
+    "index": ("Among", "Index", "Matches", "Site"),
     "ledger": ("Ledger", "ScopedLedger"),
     "memory": ("Memory", "Stats"),
     "records": ("Change", "Place", "Record", "Scope", "Source"),
@@ -68,6 +70,7 @@ _HOME_OF = {name: home for home, listed in _HOMES.items() for name in listed}
 __version__ = "0.1.0"
 __all__ = [
     "AgentMemError",
+    "Among",
     "AsyncMemory",
     "Change",
     "ConfigError",
@@ -79,6 +82,7 @@ __all__ = [
     "Hit",
     "ImportFailed",
     "Index",
+    "IndexUnavailable",
     "InvalidInput",
     "Ledger",
     "LedgerError",
@@ -93,6 +97,7 @@ __all__ = [
     "Scope",
     "ScopedLedger",
     "Settings",
+    "Site",
     "Source",
     "Stats",
     "Store",

@@ -12,7 +12,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from agentmem.embedding import Embedder
+from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import MemoryClosed
 from agentmem.ledger import Durability
 from agentmem.memory import Memory
@@ -65,7 +65,7 @@ class AsyncMemory:
         path_or_url: str | PathLike[str],
         *,
         scope: Scope | str | Iterable[str] | None = None,
-        embedder: str | Embedder = "auto",
+        embedder: str | AnyEmbedder = "auto",
         index: str = "auto",
         create: bool = True,
         durability: Durability = "process",

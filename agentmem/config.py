@@ -37,8 +37,8 @@ _TYPES: Final[Mapping[type, str]] = {
 MEANINGS: Final[Mapping[str, str]] = {
     "memory": "the memory's folder, or a ledger's URL",
     "scope": "the namespace that is read and written, such as user:ana or user:ana/agent:guide",
-    "embedder": "what turns texts into vectors: auto, hash, minilm, or another installed name",
-    "index": "what searches the vectors: auto, exact, or another installed name",
+    "embedder": "what turns texts into vectors: auto, hash, minilm, openai:MODEL[@URL], or another installed name",
+    "index": "what searches the vectors: auto, exact, chroma, chroma:URL, or another installed name",
     "durability": "what an acknowledged write survives: process (a killed process) or power (a power cut)",
     "actor": "the name under which changes are journaled",
 }

@@ -7,11 +7,12 @@ needs no key, no model and no network. `aio.AsyncMemory` runs the same methods o
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -21,15 +22,15 @@ from typing import Literal, Self, TypeVar, Unpack, cast
 from agentmem import undo as undoing
 from agentmem import verbs
 from agentmem.cues import Context, Cue, Hit
-from agentmem.embedding import Embedder
+from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
+from agentmem.index import Progress
 from agentmem.intake import Intake, Item
-from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
+from agentmem.ledger import Draft, Durability, Reader, ScopedLedger, Serving
 from agentmem.opened import Opened
 from agentmem.recall.engine import DEFAULT_SIGNALS, recall
 from agentmem.recall.pack import pack
 from agentmem.recall.stores import Attached
-from agentmem.recall.view import Progress
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.registry import STORES, load
 from agentmem.store import Store
@@ -41,12 +42,16 @@ __all__ = ["Memory", "Stats"]
 T = TypeVar("T")
 ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
 _CHUNK = 1_000  # records written by one statement, or read by one
+_NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
 _CONTEXT_POOL = 64  # hits that a packed context chooses from
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A scope in numbers. `bytes`: the whole ledger's size on disk; `pending`: texts that may await a vector."""
+    """A scope in numbers. `bytes`: the whole ledger's size on disk; `pending`: texts that may await a vector.
+
+    `embedder` is the one whose vectors answer recalls, `index` what searches them.
+    """
 
     url: str
     scope: Scope
@@ -54,6 +59,7 @@ class Stats:
     head: int
     embedder: str
     pending: int
+    index: str
     bytes: int
 
 
@@ -78,7 +84,7 @@ class Memory:
         path_or_url: str | PathLike[str],
         *,
         scope: Scope | str | Iterable[str] | None = None,
-        embedder: str | Embedder = "auto",
+        embedder: str | AnyEmbedder = "auto",
         index: str = "auto",
         create: bool = True,
         durability: Durability = "process",
@@ -87,8 +93,9 @@ class Memory:
         """Open, or with `create` make, the memory in a folder or at a database URL.
 
         `durability="process"`: what a verb returned survives kill -9 of the process; `"power"`: a power cut too, at
-        the price of an fsync a commit. `embedder` is a name (`auto`, `hash`, `minilm`, `minilm:/path`) or an object.
-        `actor` is written to the journal with every change.
+        the price of an fsync a commit. `embedder` is a name (`auto`, `hash`, `minilm:/path`, `openai:MODEL@URL`) or an
+        object, LangChain's `Embeddings` too. `index` is `auto`, which goes by the size of the scope, `exact`,
+        `chroma`, or `chroma:URL` for a server. `actor` is written to the journal with every change.
         """
         bound = DEFAULT_SCOPE if scope is None else Scope(scope)
         plain_text(actor, "actor")
@@ -170,9 +177,9 @@ class Memory:
         speaker: str | None = None,
         role: str | None = None,
         place: Place | str | None = None,
-        tags: Iterable[str] = (),
+        tags: Iterable[str] = _NONE,
         meta: Mapping[str, Json] | None = None,
-        sources: Iterable[Source | str] = (),
+        sources: Iterable[Source | str] = _NONE,
         vector: Sequence[float] | None = None,
     ) -> Record:
         """Remember a text. Durable when it returns; no model is asked, and the embedding is made later.
@@ -193,7 +200,7 @@ class Memory:
             "sources": sources,
             "vector": vector,
         }
-        given = {name: value for name, value in item.items() if value is not None and value != ()}
+        given = {name: value for name, value in item.items() if value is not None and value is not _NONE}
         return self._add(Intake.single(given, self._scope, self.embedder), "refuse")[0]
 
     def add_many(self, items: Iterable[Item], *, existing: Literal["refuse", "skip"] = "refuse") -> list[Record]:
@@ -378,7 +385,15 @@ class Memory:
                 "the cue is empty: there is nothing to look for", way_out="`agentmem show` lists memories."
             )
         signals = [*DEFAULT_SIGNALS, *self._stores.values()]
-        return recall(self._opened.view(self._scope), asked, k, signals=signals, explain=explain)
+        view = self._opened.view(self._scope)
+        if asked.vector is not None and view.embeddings.embedder.id != self.embedder.id:
+            if not asked.text.strip():
+                raise InvalidInput(
+                    f"the cue's vector cannot be compared: {view.embeddings.embedder.id} made the vectors here",
+                    way_out="Run `agentmem reindex vectors` first, or give the cue a text.",
+                )
+            asked = replace(asked, vector=None)
+        return recall(view, asked, k, signals=signals, explain=explain)
 
     def context(self, cue: str | Cue, tokens: int = 1500) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget."""
@@ -437,8 +452,9 @@ class Memory:
             scope=self._scope,
             records=self._ledger.counts(),
             head=self._ledger.head(),
-            embedder=self.embedder.id,
-            pending=view.pending(),
+            embedder=view.embeddings.embedder.id,
+            pending=view.embeddings.pending(),
+            index=view.index_name,
             bytes=self._opened.ledger.size(),
         )
 
@@ -449,7 +465,7 @@ class Memory:
     def load(self) -> int:
         """Read the scope into memory, embedding what waits, as the first recall would; the number of live records."""
         view = self._opened.view(self._scope)
-        view.refresh()
+        view.refresh(patience=math.inf)
         return len(view.corpus)
 
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -459,18 +475,44 @@ class Memory:
         return self._opened.view(self._scope).embed(progress=progress)
 
     def reindex(self, name: str = "vectors", progress: Progress | None = None) -> int:
-        """Throw a projection away and build it again from the ledger: `vectors`, or an attached store's name."""
+        """Build a projection anew from the ledger; how many texts or vectors went into it.
+
+        `vectors`: every text is embedded by this memory's embedder. While another one's vectors serve, recall goes on
+        with them, in every process, and the new ones take over in one step when they are complete; broken off, it
+        goes on where it stopped. An index's name (`chroma`): it is emptied and filled again. Or an attached store's.
+        """
         if self._writing.rehearsing:
             raise InvalidInput("building anew cannot be rehearsed")
         if name in self._stores:
             self._stores[name].store.clear()
             return self._stores[name].follow()
-        if name != "vectors":
-            listed = ", ".join(["vectors", *self._stores])
-            raise InvalidInput(f"there is no projection {name!r}", way_out=f"There are: {listed}.")
-        self._ledger.transact(lambda transaction: transaction.drop_vectors(self.embedder.id))
-        self._opened.forget_view(self._scope)
-        return self.flush(progress)
+        view = self._opened.view(self._scope)
+        if name == "vectors":
+            return self._reembed(view.embeddings.serving.embedder, progress)
+        if name != view.chosen_name:
+            listed = ", ".join(["vectors", view.chosen_name, *self._stores])
+            raise InvalidInput(
+                f"there is no projection {name!r} here",
+                way_out=f"There are: {listed}. Another index is chosen by `index`, as in --index chroma.",
+            )
+        return view.reindex(progress)
+
+    def _reembed(self, old: str, progress: Progress | None) -> int:
+        embeddings = self._opened.embeddings(self._scope)
+        new = self.embedder.id
+        if old == new:
+            self._ledger.transact(lambda transaction: transaction.drop_vectors(new))
+            self._opened.forget_view(self._scope)
+            return embeddings.embed(progress=progress)
+        if self._ledger.serving() is None:  # an older ledger, which does not say
+            self._ledger.transact(lambda transaction: transaction.serve(Serving(old, ""), instead_of=None))
+        done = embeddings.embed(progress=progress)
+        while not embeddings.take_over(old):
+            serving = self._ledger.serving()
+            if serving is not None and serving.embedder != old:  # somebody else was faster
+                break
+            done += embeddings.embed()  # what was written meanwhile
+        return done
 
     def attach(self, name: str, store: Store | None = None, *, weight: float = 1.0) -> None:
         """Let a store follow this scope's journal and speak in this handle's recalls.
@@ -513,6 +555,8 @@ class Memory:
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made 0600
         except OSError as error:
             raise LedgerError(f"cannot write {target}: {error.strerror}", way_out="Choose another folder.") from error
+        except ValueError as error:  # a NUL in the name
+            raise InvalidInput(f"{str(target)!r} cannot be a file's name: {error}") from error
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 count = -1  # the header is no record

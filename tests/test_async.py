@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agentmem import AsyncMemory, Memory
 from agentmem.errors import InvalidInput, MemoryClosed, RecordNotFound
-from tests.killing import DigestEmbedder
+from tests.fakes import DigestEmbedder
 
 LAG_LIMIT_S = 0.25  # 0.05 to 0.15 is usual on two cores with eight threads busy
 EVERY_S = 0.002

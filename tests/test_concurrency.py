@@ -28,7 +28,7 @@ from agentmem.opened import Opened, open_ledger
 from agentmem.records import DEFAULT_SCOPE, Record
 from agentmem_stores.sql import engine as engine_module
 from agentmem_stores.sql.ledger import FILE_NAME
-from tests.killing import DigestEmbedder
+from tests.fakes import DigestEmbedder
 
 FRESH_PROCESS = multiprocessing.get_context("spawn")  # a fork would inherit the parent's connections
 NOBODY = 65534
@@ -91,7 +91,7 @@ def test_a_verb_that_fails_leaves_the_others_in_its_commit_alone(tmp_path: Path)
     """A slow leader holds the commit until all others wait behind it; then they share the next one."""
     threads = 12
     ledger = open_ledger(tmp_path / "a.mem")
-    with Memory(Opened(ledger, DigestEmbedder(), "exact"), DEFAULT_SCOPE) as memory:
+    with Memory(Opened(ledger, DigestEmbedder(), "", "exact"), DEFAULT_SCOPE) as memory:
         stale = memory.add("stale")
         memory.edit(stale.id, text="fresh")
         about_to_write = threading.Barrier(threads + 1)

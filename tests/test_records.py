@@ -19,8 +19,9 @@ import agentmem
 from agentmem import records as words
 from agentmem.cues import Context, Cue, Hit
 from agentmem.errors import InvalidInput
+from agentmem.memory import Memory
 from agentmem.records import Change, Place, Record, Scope, Source, State
-from agentmem.values import moment, new_id
+from agentmem.values import LONGEST_TEXT, moment, new_id
 
 Value: TypeAlias = Change | Context | Cue | Hit | Place | Record | Source
 VALUES: list[type[Value]] = [Change, Context, Cue, Hit, Place, Record, Source]
@@ -342,3 +343,11 @@ def test_all_is_the_public_face_sorted_and_every_name_is_there() -> None:
 def test_every_word_is_public() -> None:
     assert {kind.__name__ for kind in VALUES} | {"Scope"} <= set(agentmem.__all__)
     assert words.__all__ == sorted(words.__all__, key=lambda name: (name[0].islower(), name))
+
+
+def test_a_text_may_be_as_long_as_a_book_and_no_longer(memory: Memory) -> None:
+    longest = "ä" * (LONGEST_TEXT // 2)
+    assert memory.get(memory.add(longest).id).text == longest
+    with pytest.raises(InvalidInput, match="8 MiB") as refused:
+        memory.add(longest + "!")
+    assert "Import" in refused.value.way_out

@@ -111,7 +111,7 @@ _VERBS: dict[str, Callable[[Memory, list[Memory]], object]] = {
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(SCOPES), st.sampled_from(sorted(_VERBS))), min_size=8, max_size=25))
-def test_no_verb_touches_another_scope(done: list[tuple[str, str]]) -> None:
+def test_pain_08_no_verb_touches_another_scope(done: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Memory.open(folder, embedder=TinyEmbedder()) as memory:
         handles = {name: memory.scope(name) for name in SCOPES}
         for name in ("user:a", "user:a/b", "user:ab", "user:_"):
