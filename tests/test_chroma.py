@@ -18,6 +18,7 @@ import pytest
 from agentmem import Hit, InvalidInput, Memory
 from agentmem.recall import pause, view
 from agentmem_stores.vectors import auto, chroma
+from tests.answers import CUES, Answers, exact_answers, texts
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 # Made by Chroma for the collection of one scope, once enough was written for its index to be on disk.
@@ -28,12 +29,12 @@ PLENTY = 1_200  # records: above Chroma's sync_threshold of 1,000
 def items(n: int) -> list[dict[str, object]]:
     return [
         {
-            "text": f"the ferry number {i} leaves at {i % 24} for island {i % 97}",
+            "text": text,
             "kind": "turn" if i % 3 else "note",
             "at": START + timedelta(hours=i),
             "speaker": ("Ana", "Ben")[i % 2],
         }
-        for i in range(n)
+        for i, text in enumerate(texts(n))
     ]
 
 
@@ -46,18 +47,6 @@ def put_away(memory: Memory) -> None:
     memory.load()
     memory._opened.view(memory.bound).sync()
     assert memory._opened.view(memory.bound).index.waiting == 0
-
-
-CUES = ["ferry 17 to island 17", "which ferry leaves at 5?", "island 44"]
-
-
-def answers(memory: Memory) -> list[list[str]]:
-    return [[hit.record.id for hit in memory.recall(cue, k=10)] for cue in CUES]
-
-
-def exact_answers(folder: Path) -> list[list[str]]:
-    with Memory.open(folder, embedder="hash", index="exact") as memory:
-        return answers(memory)
 
 
 @pytest.fixture(scope="module")
@@ -83,19 +72,17 @@ def home(folder: Path) -> Path:
 
 def test_it_finds_what_the_exact_index_finds(folder: Path) -> None:
     with chroma_at(folder) as memory:
-        found = answers(memory)
+        found = Answers(memory)
         assert memory.stats().index == "chroma"
     assert found == exact_answers(folder)
 
 
 def test_scores_and_parts_are_on_the_same_scale(folder: Path) -> None:
-    def parts(index: str) -> list[tuple[str, float]]:
-        with Memory.open(folder, embedder="hash", index=index) as memory:
-            return [(hit.record.id, hit.parts["dense"]) for hit in memory.recall(CUES[0], k=10)]
-
-    for (id, estimated), (same, exact) in zip(parts("chroma"), parts("exact"), strict=True):
-        assert id == same
-        assert estimated == pytest.approx(exact, rel=0.1)
+    with chroma_at(folder) as memory:
+        estimated = [sorted(hit.parts["dense"] for hit in hits) for hits in Answers(memory).hits]
+    exact = [sorted(hit.parts["dense"] for hit in hits) for hits in exact_answers(folder).hits]
+    for ours, theirs in zip(estimated, exact, strict=True):
+        assert ours == pytest.approx(theirs, rel=0.1)
 
 
 def test_what_was_put_away_is_there_at_the_next_opening_without_being_fed(
@@ -122,10 +109,8 @@ def test_adds_edits_and_forgetting_are_seen_by_the_next_recall(folder: Path) -> 
             put_away(memory)
         memory.undo(2)
         assert {first.id, second.id} <= {hit.record.id for hit in memory.recall(CUES[0], k=2)}
-        found = answers(memory)
-    # The scale of the cosines is estimated from a sample, so two that all but tie may change places.
-    for ours, exact in zip(found, exact_answers(folder), strict=True):
-        assert len(set(ours) & set(exact)) >= 9
+        found = Answers(memory)
+    assert found == exact_answers(folder)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +131,9 @@ def test_filters_narrow_it_as_they_do_the_exact_one(
 ) -> None:
     monkeypatch.setattr(chroma, "_FEW", few)  # 0: Chroma is asked with its own filters; 2,000: vectors are compared
 
-    def found(index: str) -> list[list[str]]:
-        with Memory.open(folder, embedder="hash", index=index) as memory:
-            return [[hit.record.id for hit in memory.recall(cue, k=10, **asked)] for cue in CUES]  # type: ignore[arg-type]
-
-    assert found("chroma") == found("exact")
+    with chroma_at(folder) as memory:
+        found = Answers(memory, **asked)
+    assert found == exact_answers(folder, **asked)
 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +150,7 @@ def survives(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
     with caplog.at_level(logging.WARNING, "agentmem"):
         with chroma_at(folder) as memory:
             for _ in range(3):
-                assert answers(memory) == wanted
+                assert Answers(memory) == wanted
             added = memory.add("a whale beside the island")
             assert memory.recall("whale", k=1)[0].record.id == added.id
             assert memory.stats().index == "exact, in place of chroma"
@@ -179,7 +162,7 @@ def survives(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
         assert memory.stats().index == "chroma"
     caplog.clear()
     with chroma_at(folder) as memory:
-        found = answers(memory)
+        found = Answers(memory)
         assert memory.stats().index == "chroma"
         assert memory.recall("whale", k=1)[0].record.id == added.id
     assert found == exact_answers(folder)
@@ -211,7 +194,7 @@ def test_pain_15_a_file_torn_by_a_crash_is_tried_in_another_process_first(
 def test_pain_15_a_chroma_that_was_killed_but_is_whole_is_used(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (home(folder) / "agentmem.json").unlink()
     with chroma_at(folder) as memory:
-        found = answers(memory)
+        found = Answers(memory)
         assert memory.stats().index == "chroma"
     assert found == exact_answers(folder)
     assert heard(caplog) == []
@@ -227,9 +210,9 @@ def test_pain_15_a_folder_that_is_missing_is_filled_again(folder: Path) -> None:
     shutil.rmtree(folder / "chroma")
     wanted = exact_answers(folder)
     with chroma_at(folder) as memory:
-        assert answers(memory) == wanted
+        assert Answers(memory) == wanted
         put_away(memory)
-        assert answers(memory) == wanted
+        assert Answers(memory) == wanted
         assert memory.stats().index == "chroma"
 
 
@@ -257,7 +240,7 @@ def test_pain_15_one_process_owns_it_and_the_others_go_on_exactly(
         assert holder.stdout.readline() == "held\n"
         with caplog.at_level(logging.WARNING, "agentmem"), chroma_at(folder) as memory:
             for _ in range(5):
-                assert answers(memory) == wanted
+                assert Answers(memory) == wanted
             assert memory.stats().index == "exact, in place of chroma"
             [said] = heard(caplog)
             assert "in use by another process" in said
@@ -265,9 +248,9 @@ def test_pain_15_one_process_owns_it_and_the_others_go_on_exactly(
             assert holder.wait(60) == 0
             deadline = time.monotonic() + 60
             while memory.stats().index != "chroma" and time.monotonic() < deadline:
-                assert answers(memory) == wanted
+                assert Answers(memory) == wanted
             assert memory.stats().index == "chroma"
-            assert answers(memory) == wanted
+            assert Answers(memory) == wanted
 
 
 KILLED = """
@@ -297,7 +280,7 @@ def test_pain_15_after_each_kill_it_converges_to_what_the_ledger_holds(folder: P
             for record in memory.newest(20):
                 assert record.text in {hit.record.text for hit in memory.recall(record.text, k=3)}
         with chroma_at(folder) as memory:
-            found = answers(memory)
+            found = Answers(memory)
         assert found == exact_answers(folder)
 
 
@@ -316,7 +299,7 @@ def test_a_ledger_that_was_set_back_to_a_backup_does_not_get_the_future(folder: 
         put_away(memory)
         assert memory.recall("story", k=1)[0].record.text.startswith("another story")
         assert len(memory._opened.view(memory.bound).index) == PLENTY + 60
-        found = answers(memory)
+        found = Answers(memory)
     assert found == exact_answers(folder)
 
 

@@ -409,6 +409,7 @@ def test_an_embedder_serves_only_instead_of_the_one_believed_to_serve(ledger: Le
     assert not serve(ana, LETTERS, PAIRS.embedder)
     assert ana.serving() is None
     assert serve(ana, LETTERS, None)  # which makes the scope
+    assert ana.head() == 0
     assert not serve(ana, PAIRS, None)
     assert not serve(ana, PAIRS, PAIRS.embedder)
     assert ana.serving() == LETTERS
@@ -417,7 +418,9 @@ def test_an_embedder_serves_only_instead_of_the_one_believed_to_serve(ledger: Le
     with ana.snapshot() as reader:
         assert reader.serving() == ana.serving() == Serving(PAIRS.embedder, "")
     assert notes.serving() is None
-    assert (ana.head(), added(ana, "a").position, added(notes, "b").position) == (0, 1, 2)
+    # Twice another one was replaced, so twice whoever follows the head had something to look at.
+    assert (ana.head(), added(ana, "a").position, added(notes, "b").position) == (2, 3, 4)
+    assert ana.verify() == []
     ana.transact(lambda transaction: transaction.drop_vectors(PAIRS.embedder))
     assert ana.serving() == Serving(PAIRS.embedder, "")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ _WIDEST: Final = 10_000  # candidates asked for when most of them fall to a filt
 _SAMPLE: Final = (
     2_048  # vectors from which mean and deviation of the cosines are estimated: to a fortieth of the latter
 )
+_ENOUGH: Final = 64  # of them, to speak for those that a filter allows
 _NONE: Final = Matches(np.empty(0, np.int64), np.empty(0, np.float32), 0.0, 0.0)
 
 
@@ -121,16 +123,18 @@ class ChromaIndex:
         newest = self._site.ledger.changes(before=cursor + 1, newest_first=True, limit=1)
         return "".join(f"{change.seq} {change.record_id} {change.at.isoformat()}" for change in newest)
 
-    def _sampled(self) -> Floats:
-        """Some of the vectors, always the same ones while the journal stands still."""
+    def _sampled(self) -> tuple[Positions, Floats]:
+        """Some of the vectors with their positions, always the same ones while the journal stands still."""
         if not self._count:
-            return self._nothing
-        tickets = random.Random(0).sample(range(1, self._cursor + 1), min(self._cursor, 4 * _SAMPLE))
-        sample = self._site.ledger.vectors(self._site.embedder, tickets[:_SAMPLE]).matrix
-        if len(sample) < _SAMPLE // 8:  # most positions are other scopes'
-            held = self._collection.get(limit=_SAMPLE, include=["embeddings"])["embeddings"]
-            sample = np.asarray(held, np.float32).reshape(-1, self._site.dimension)
-        return sample
+            return _NONE.positions, self._nothing
+        tickets = random.Random(0).sample(range(1, self._cursor + 1), min(self._cursor, _SAMPLE))
+        held = self._site.ledger.vectors(self._site.embedder, tickets)
+        if len(held.positions) >= min(_ENOUGH, self._count):
+            return held.positions, held.matrix
+        with chroma_faults("be sampled"):  # most positions are other scopes'
+            found = self._collection.get(limit=_SAMPLE, include=["embeddings"])
+            positions = np.array([int(id) for id in found["ids"]], np.int64)
+            return positions, np.asarray(found["embeddings"], np.float32).reshape(-1, self._site.dimension)
 
     @property
     def cursor(self) -> int:
@@ -192,8 +196,7 @@ class ChromaIndex:
                     self._collection.modify(metadata=dict(self._metadata(target)))
                 self._stored = target
             if done:
-                with chroma_faults("be sampled"):
-                    self._sample = self._sampled()
+                self._sample = self._sampled()
         return done
 
     @property
@@ -233,26 +236,30 @@ class ChromaIndex:
     # ── searching ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def search(self, vector: Floats, k: int, among: Among | None = None) -> Matches:
+        if among is not None and len(among.positions) <= _FEW:
+            return self._compared(vector, k, among.positions)
         with self._guard:
             fresh = self._tail.search(vector, k, among)
             waiting = np.array(sorted(self._waiting), np.int64)
         found = _nearest(k, fresh, self._kept(vector, k, among, waiting))
-        mean, deviation = self._spread(vector, fresh)
+        mean, deviation = self._spread(vector, among, fresh)
         return found._replace(mean=mean, deviation=deviation)
 
-    def _spread(self, vector: Floats, fresh: Matches) -> tuple[float, float]:
-        """Mean and deviation of all cosines, from the sample; filters change them too little to be asked."""
-        if not len(self._sample):
+    def _spread(self, vector: Floats, among: Among | None, fresh: Matches) -> tuple[float, float]:
+        """Mean and deviation of the cosines that are searched, from those in the sample."""
+        positions, matrix = self._sample
+        if among is not None:
+            within = np.isin(positions, among.positions)
+            matrix = matrix[within] if within.sum() >= _ENOUGH else matrix
+        if not len(matrix):
             return fresh.mean, fresh.deviation
-        cosines = product(self._sample, vector)
+        cosines = product(matrix, vector)
         return float(cosines.mean()), float(cosines.std())
 
     def _kept(self, vector: Floats, k: int, among: Among | None, waiting: Positions) -> Matches:
         """The nearest of what is in Chroma and not waiting."""
         if not self._count:
             return _NONE
-        if among is not None and len(among.positions) <= _FEW:
-            return self._compared(vector, k, np.setdiff1d(among.positions, waiting, assume_unique=True))
         asked = k + min(len(waiting), k)
         where = None if among is None else _where(among)
         while True:
@@ -278,13 +285,19 @@ class ChromaIndex:
             return positions, np.float32(1) - np.asarray(found["distances"][0], np.float32)
 
     def _compared(self, vector: Floats, k: int, positions: Positions) -> Matches:
-        """The nearest of these, exactly, from the ledger's vectors, a bounded number at a time."""
-        best = _NONE
+        """The nearest of these, exactly, a bounded number at a time."""
+        best, count, total, squares = _NONE, 0, 0.0, 0.0
         for start in range(0, len(positions), _WIDEST):
-            held = self._site.ledger.vectors(self._site.embedder, positions[start : start + _WIDEST].tolist())
-            if len(held.positions):
-                best = _nearest(k, best, Matches(held.positions, product(held.matrix, vector), 0.0, 0.0))
-        return best
+            part = positions[start : start + _WIDEST]
+            scores = self.cosines(vector, part)
+            known = ~np.isnan(scores)
+            part, scores = part[known], scores[known]
+            best = _nearest(k, best, Matches(part, scores, 0.0, 0.0))
+            count, total = count + len(scores), total + float(scores.sum(dtype=np.float64))
+            squares += float(np.square(scores, dtype=np.float64).sum())
+        mean = total / count if count else 0.0
+        deviation = math.sqrt(max(0.0, squares / count - mean * mean)) if count else 0.0
+        return best._replace(mean=mean, deviation=deviation)
 
     def cosines(self, vector: Floats, positions: Positions) -> Floats:
         with self._guard:
