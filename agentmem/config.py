@@ -21,7 +21,7 @@ from agentmem.errors import ConfigError, InvalidInput
 if TYPE_CHECKING:
     from agentmem.ledger import Durability
 
-__all__ = ["MEANINGS", "PREFIX", "Settings", "config_files", "default_memory", "user_config_file"]
+__all__ = ["MEANINGS", "PREFIX", "Settings", "config_files", "default_memory", "user_config_file", "without_passwords"]
 
 PREFIX: Final = "AGENTMEM_"
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"durability": ("process", "power")}
@@ -97,12 +97,17 @@ class Settings:
         return cls(**values, origins=origins)
 
     def items(self) -> list[tuple[str, str, str]]:
-        """(key, value, origin) for each key, in their documented order."""
+        """(key, value, origin) for each key, in their documented order; passwords in URLs are starred."""
         return [
-            (f.name, getattr(self, f.name), self.origins.get(f.name, "default"))
+            (f.name, without_passwords(getattr(self, f.name)), self.origins.get(f.name, "default"))
             for f in fields(self)
             if f.name in MEANINGS
         ]
+
+
+def without_passwords(value: str) -> str:
+    """A setting as it may be shown: whatever stands between `//user:` and `@` is starred."""
+    return re.sub(r"(://[^/@:]*:)[^/]*@", r"\1***@", value)
 
 
 def config_files(folder: Path) -> list[tuple[Path, str]]:

@@ -158,3 +158,18 @@ def test_memory_paths_expand_the_home_folder_and_are_relative_to_their_file(home
     assert load(home).memory == "postgresql+psycopg://host/~db"
     with pytest.raises(ConfigError, match="memory"):
         load(home, {"memory": "~nobody-of-that-name/a.mem"})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("postgresql://ana:s3cret@db.example.org/x", "postgresql://ana:***@db.example.org/x"),
+        ("postgresql://ana:with@sign@db/x", "postgresql://ana:***@db/x"),
+        ("chroma:http://:token@localhost:8000", "chroma:http://:***@localhost:8000"),
+        ("postgresql://ana@db/x", "postgresql://ana@db/x"),
+        ("openai:m@http://127.0.0.1:11434/v1", "openai:m@http://127.0.0.1:11434/v1"),
+        ("notes.mem", "notes.mem"),
+    ],
+)
+def test_a_password_is_never_shown(value: str, shown: str) -> None:
+    assert {key: held for key, held, _ in Settings(memory=value).items()}["memory"] == shown

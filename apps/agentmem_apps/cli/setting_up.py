@@ -26,12 +26,14 @@ def init(invocation: Invocation, path: str | None, dry_run: bool) -> None:
 
     One that is there already is left as it is. What embeds its texts is said too.
     """
+    from agentmem.config import without_passwords
+
     if path is not None:
         invocation.point_at(path)
     place, made = invocation.settings.memory, invocation.missing
     if dry_run and made:
         invocation.say("dry run: nothing was written")
-        emit(clean(place))
+        emit(clean(without_passwords(place)))
         return
     with invocation.open(create=True) as memory:
         embedder, scope, url = memory.embedder.id, str(memory.bound), memory.url
@@ -39,11 +41,12 @@ def init(invocation: Invocation, path: str | None, dry_run: bool) -> None:
         emit_json({"memory": url, "made": made, "embedder": embedder, "scope": scope})
         return
     emit(clean(url))
-    if not made:
+    if not made and "://" not in place:  # a server is not asked whether it had one
         invocation.say("it was there already")
     invocation.say(f"scope {scope}, texts embedded by {embedder}")
     if path is not None:
-        invocation.say(f"use it with --memory {shlex.quote(path)}, or set AGENTMEM_MEMORY={shlex.quote(path)}")
+        shown = shlex.quote(without_passwords(path))
+        invocation.say(f"use it with --memory {shown}, or set AGENTMEM_MEMORY={shown}")
 
 
 @click.group(cls=Group, examples=("agentmem config show", "agentmem config validate"))
