@@ -124,13 +124,17 @@ class EmbeddingError(AgentMemError):
 
 
 class IndexUnavailable(AgentMemError):
-    """Nothing is lost: an index is made from the ledger, and recall searches exactly until `index` is back."""
+    """Nothing is lost: an index is made from the ledger, and recall searches exactly until `index` is back.
+
+    `busy`: nothing is wrong with it, another process has it.
+    """
 
     title = "The index cannot be used"
 
-    def __init__(self, message: str, *, index: str = "index", way_out: str = "") -> None:
+    def __init__(self, message: str, *, index: str = "index", way_out: str = "", busy: bool = False) -> None:
         super().__init__(message, way_out=way_out)
         self.index = index
+        self.busy = busy
 
 
 class ImportFailed(AgentMemError):

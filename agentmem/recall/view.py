@@ -56,7 +56,7 @@ class View:
         self._head = -1
         self._embedder_pause = Pause()
         self._index_pause = Pause()
-        self._lost = ""  # the name of the index that an exact one stands in for
+        self.fault: IndexUnavailable | None = None  # why an exact index stands in for the one chosen
         self.index = self._opened_index()
 
     @property
@@ -79,7 +79,7 @@ class View:
         """Bring words and vectors up to the journal's head, embedding for so many seconds what has no vector yet."""
         with self.lock:
             deadline = time.monotonic() + patience
-            if self._lost and self._index_pause.over:
+            if self.fault is not None and self._index_pause.over:
                 self.index = self._opened_index()
             head = max(self._head, self._followed)  # as `current` has just seen it
             if self.index.cursor > head:  # of a ledger that was set back to a backup
@@ -154,7 +154,7 @@ class View:
     @property
     def chosen_name(self) -> str:
         """The index that answers recalls here, or would if it could."""
-        return self._lost or self.index.name
+        return self.index.name if self.fault is None else self.fault.index
 
     def _opened_index(self) -> Index:
         """The index chosen; while that cannot be had, an exact one."""
@@ -166,20 +166,18 @@ class View:
         return index
 
     def _found(self) -> None:
-        self._lost = ""
+        self.fault = None
         self._index_pause.worked()
 
     def _exact(self, error: IndexUnavailable) -> Index:
         self._index_pause.failed("recall searches exactly, from the ledger: %s. %s", error, error.way_out)
-        if self._lost:
-            return self.index
-        self._lost = error.index
-        return self._indexing.exact()
+        first, self.fault = self.fault is None, error
+        return self._indexing.exact() if first else self.index
 
     def fall_back(self, error: IndexUnavailable) -> None:
         """Go on without the index that failed: an exact one, fed from the ledger."""
         with self.lock:
-            if not self._lost:
+            if self.fault is None:
                 self.index.close()
             self.index = self._exact(error)
             self._catch_up()
@@ -234,7 +232,7 @@ class View:
     @property
     def index_name(self) -> str:
         """What searches the vectors just now, in words."""
-        return f"{self.index.name}, in place of {self._lost}" if self._lost else self.index.name
+        return self.index.name if self.fault is None else f"{self.index.name}, in place of {self.fault.index}"
 
     def close(self) -> None:
         """Release the index."""

@@ -17,20 +17,17 @@ __all__ = ["copy"]
 
 @click.command(
     cls=Command,
-    examples=(
-        "agentmem copy backup.mem",
-        "agentmem copy postgresql://ana@db.example.org/memories",
-        "agentmem copy restored.mem --memory backup.mem",
-    ),
+    examples=("agentmem copy backup.mem", "agentmem copy backup.mem --json"),
 )
 @click.argument("target", metavar="TARGET")
 @pass_invocation
 def copy(invocation: Invocation, target: str) -> None:
     """Copy the whole memory, every scope with its history, to a new place.
 
-    TARGET is a folder or a database URL that holds no memory yet. The copy is of one moment, however long it takes
-    and whatever is written meanwhile, and it is whole or not there. It is how a memory is backed up, restored, and
-    moved from a folder to Postgres or back.
+    TARGET is a folder, or a database URL such as postgresql://ana@db.example.org/memories, that holds no memory yet.
+    The copy is of one moment, however long it takes and whatever is written meanwhile, and it is whole or not there.
+    It is how a memory is backed up, restored (--memory backup.mem names what is copied), and moved from a folder to
+    Postgres or back.
     """
     from agentmem.opened import open_ledger
     from agentmem_stores.sql.copying import copy_ledger

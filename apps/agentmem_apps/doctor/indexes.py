@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,7 +28,6 @@ from agentmem_apps.doctor.patient import Patient
 from agentmem_apps.doctor.place import size_in_words
 from agentmem_apps.doctor.vectors import touched_since
 from agentmem_stores.vectors.chroma import ChromaIndex
-from agentmem_stores.vectors.chroma_home import chroma_faults
 
 __all__ = ["folders", "index"]
 
@@ -84,23 +83,18 @@ def _rebuild(patient: Patient, scope: Scope, name: str) -> Repair:
 
 
 def _unavailable(patient: Patient, scope: Scope, name: str) -> Finding:
-    """Recall does without it, and says so; here it is asked once more, to hear why."""
-    view = patient.view(scope)
-    try:
-        # Private until an opened memory, or its view, says by a public name why the index chosen is not in use.
-        patient.opened._index_of(view.ledger, view.embeddings.embedder, False).close()
-    except IndexUnavailable as error:
-        mendable = f"agentmem reindex {name}" in error.way_out
-        busy = "in use by another process" in str(error)
-        return Finding(
-            "index",
-            "warning" if busy else "fault",
-            f"{error}; recall searches exactly meanwhile, and finds as much",
-            error.way_out,
-            str(scope),
-            _rebuild(patient, scope, name) if mendable else None,
-        )
-    return Finding("index", "ok", f"{name} could not be opened at first, and can now", scope=str(scope))
+    """Recall does without it, and says so."""
+    error = patient.view(scope).fault
+    if error is None:
+        return Finding("index", "ok", f"{name} could not be opened at first, and can now", scope=str(scope))
+    return Finding(
+        "index",
+        "warning" if error.busy else "fault",
+        f"{error}; recall searches exactly meanwhile, and finds as much",
+        error.way_out,
+        str(scope),
+        _rebuild(patient, scope, name) if f"agentmem reindex {name}" in error.way_out else None,
+    )
 
 
 def _up_to_date(patient: Patient, scope: Scope, name: str) -> Finding:
@@ -174,7 +168,7 @@ def compared(patient: Patient, scope: Scope, index: ChromaIndex) -> Compared:
             after = records[-1].position
             held = _held(reader, embedder, [record.position for record in records])
             rows = np.flatnonzero(held.matrix.any(axis=1))  # a row of zeros has no direction, and is not put in
-            positions, matrix = _read(index, held.positions[rows], held.matrix.shape[1])
+            positions, matrix = index.held(held.positions[rows].tolist())
             differing = ~np.isclose(matrix, held.matrix[np.isin(held.positions, positions)], atol=_ALIKE).all(axis=1)
             wanted.append(held.positions[rows])
             there.append(positions)
@@ -183,33 +177,18 @@ def compared(patient: Patient, scope: Scope, index: ChromaIndex) -> Compared:
     late = touched_since(ledger, index.cursor)
     asked, present = np.setdiff1d(np.concatenate(wanted), late), np.setdiff1d(np.concatenate(there), late)
     wrong = np.setdiff1d(np.concatenate(other), late)
-    with chroma_faults("be counted"):
-        total = int(_collection(index).count())
-    settled = len(present) + sum(len(_read(index, late[i : i + _BATCH], 0)[0]) for i in range(0, len(late), _BATCH))
-    return Compared(len(present) - len(wrong), len(asked) - len(present), len(wrong), max(total - settled, 0))
+    settled = len(present) + sum(len(index.held(late[i : i + _BATCH].tolist())[0]) for i in range(0, len(late), _BATCH))
+    orphaned = max(index.stored() - settled, 0)
+    return Compared(len(present) - len(wrong), len(asked) - len(present), len(wrong), orphaned)
 
 
 def _held(reader: Reader, embedder: str, positions: Sequence[int]) -> Vectors:
     try:
         return reader.vectors(embedder, positions)
-    except ValueError as error:  # one is cut off
+    except LedgerError as error:  # one is cut off
         raise LedgerError(
             "it cannot be compared while vectors of the ledger are damaged", way_out="agentmem doctor --fix"
         ) from error
-
-
-def _read(index: ChromaIndex, positions: Positions, width: int) -> tuple[Positions, NDArray[np.float32]]:
-    """Those of the positions that are in the collection, ascending, and their vectors."""
-    with chroma_faults("be read"):
-        held = _collection(index).get(ids=[str(position) for position in positions.tolist()], include=["embeddings"])
-        found = np.array([int(id) for id in held["ids"]], np.int64)
-        order = np.argsort(found)
-        matrix = np.asarray(held["embeddings"], np.float32)
-        return found[order], matrix[order] if len(found) else matrix.reshape(0, width)
-
-
-def _collection(index: ChromaIndex) -> Any:
-    return index._collection  # private until ChromaIndex tells by a public name what it holds
 
 
 # ── folders ──────────────────────────────────────────────────────────────────────────────────────────────────────────

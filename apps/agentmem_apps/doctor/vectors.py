@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
-from agentmem.errors import AgentMemError
+from agentmem.errors import AgentMemError, LedgerError
 from agentmem.index import Progress
 from agentmem.ledger import Reader, ScopedLedger, Transaction, Vectors, vectors_cursor
 from agentmem.records import Scope
@@ -255,7 +255,7 @@ def _kept(reader: Reader, embedder: str, positions: Sequence[int], damaged: list
         return {}
     try:
         held = reader.vectors(embedder, positions)
-    except ValueError:  # one is cut off: found by halving
+    except LedgerError:  # one is cut off: found by halving
         if len(positions) == 1:
             damaged.append(positions[0])
             return {}

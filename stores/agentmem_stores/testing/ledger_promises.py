@@ -337,6 +337,7 @@ def a_cursor_moves_only_from_where_it_is_believed_to_stand(room: LedgerRoom) -> 
     equal((ana.cursor(name), ana.embedders()), (0, []), "the cursor once the vectors are dropped")
     put(ana, row, moved=(8, 9))
     equal(ana.cursor(name), 0, "the cursor, moved from where it no longer stands")
+    equal(rows_of(ana.vectors(EMBEDDER)), {}, "the vectors, when the cursor stood elsewhere")
     put(ana, row, moved=(0, 2))
     equal(ana.cursor(name), 2, "the cursor, moved again")
 
@@ -358,7 +359,10 @@ def an_embedder_serves_only_instead_of_the_one_believed_to_serve(room: LedgerRoo
     equal((ana.serving(), notes.serving()), (pairs._replace(spec=""), None), "what serves here, and next door")
     ana.transact(lambda transaction: transaction.drop_vectors(pairs.embedder))
     equal(ana.serving(), pairs._replace(spec=""), "what serves once its vectors are dropped")
-    equal((ana.head(), added(notes, "b").position), (0, 1), "serving is no change")
+    equal(
+        (ana.head(), ana.changes()), (2, []), "the head, moved once for each that was replaced, with no change to show"
+    )
+    equal(added(notes, "b").position, 3, "the next change")
 
 
 # ── scopes ───────────────────────────────────────────────────────────────────────────────────────────────────────

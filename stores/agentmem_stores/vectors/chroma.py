@@ -101,7 +101,7 @@ class ChromaIndex:
                 self._collection = self._home.open(self._metadata(0), True)
                 cursor = 0
             self._cursor = self._stored = cursor
-            self._count = int(self._collection.count())
+            self._count = self.stored()
             self._sample = self._sampled()
 
     def _metadata(self, cursor: int) -> Metadata:
@@ -135,6 +135,19 @@ class ChromaIndex:
             found = self._collection.get(limit=_SAMPLE, include=["embeddings"])
             positions = np.array([int(id) for id in found["ids"]], np.int64)
             return positions, np.asarray(found["embeddings"], np.float32).reshape(-1, self._site.dimension)
+
+    def held(self, positions: Sequence[int]) -> tuple[Positions, Floats]:
+        """Those of the positions that are in Chroma, ascending, and their vectors; for whoever examines it."""
+        with chroma_faults("be read"):
+            found = self._collection.get(ids=[str(position) for position in positions], include=["embeddings"])
+            at = np.array([int(id) for id in found["ids"]], np.int64)
+            order = np.argsort(at)
+            return at[order], np.asarray(found["embeddings"], np.float32).reshape(len(at), self._site.dimension)[order]
+
+    def stored(self) -> int:
+        """How many are in Chroma, waiting ones not counted."""
+        with chroma_faults("be counted"):
+            return int(self._collection.count())
 
     @property
     def cursor(self) -> int:
@@ -180,8 +193,7 @@ class ChromaIndex:
                     return done
                 batch = todo[start : start + _BATCH]
                 self._push([position for position, _ in batch])
-                with chroma_faults("be counted"):
-                    count = int(self._collection.count())
+                count = self.stored()
                 with self._guard:
                     self._count = count  # before they leave the tail: a search asks Chroma only for what it has
                     settled = [position for position, touched in batch if self._waiting.get(position) == touched]

@@ -122,6 +122,7 @@ class Folder:
                 f"{self.path} is in use by another process, and Chroma bears only one",
                 index="chroma",
                 way_out="It is taken up once the other has closed it; or run a Chroma server: --index chroma:URL",
+                busy=True,
             ) from error
         except OSError as error:
             self._lock = None
