@@ -299,6 +299,7 @@ class Memory:
 
         going = self._writing.run(work)
         if not self._writing.rehearsing:
+            self._opened.view(self._scope).start_over()
             self._ledger.reclaim()
             for attached in self._stores.values():
                 attached.follow()
@@ -502,8 +503,14 @@ class Memory:
         new = self.embedder.id
         if old == new:
             self._ledger.transact(lambda transaction: transaction.drop_vectors(new))
+            done = embeddings.embed(progress=progress)
             self._opened.forget_view(self._scope)
-            return embeddings.embed(progress=progress)
+            view = self._opened.view(self._scope)
+            if (
+                view.index.name != "exact"
+            ):  # it keeps vectors of its own, and the journal does not say that they changed
+                view.reindex()
+            return done
         if self._ledger.serving() is None:  # an older ledger, which does not say
             self._ledger.transact(lambda transaction: transaction.serve(Serving(old, ""), instead_of=None))
         done = embeddings.embed(progress=progress)

@@ -242,10 +242,12 @@ class Opened:
             close()  # before the thread is waited for, which may be waiting for a server
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        for view in self._views.values():
-            view.close()
-        self._views.clear()
-        self.ledger.close()
+        try:
+            for view in self._views.values():
+                view.close()
+        finally:
+            self._views.clear()
+            self.ledger.close()
 
 
 class _Absent:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
-from agentmem.errors import EmbeddingError
+from agentmem.errors import EmbeddingError, MemoryClosed
 from agentmem.index import Progress
 from agentmem.ledger import ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
 from agentmem.records import Record
@@ -38,6 +38,7 @@ class Embeddings:
         self.embedder = embedder
         self.serving = Serving(embedder.id, spec)
         self.reach = 0
+        self.closed = False  # set it, and nothing more is written
         self._working = threading.Lock()
 
     @property
@@ -83,11 +84,19 @@ class Embeddings:
                 cursor = delta.head
                 if delta.records or delta.gone:
                     done += self._embed([r for r in delta.records if r.state == "live"], (stored, cursor))
-                    stored = cursor = self._cursor
+                    before, stored = stored, self._cursor
+                    cursor = stored
+                    if stored < before and not self._wanted():
+                        break
             if progress is not None:
                 progress(min(done, total), total)
         self.reach = max(cursor, stored)
         return done
+
+    def _wanted(self) -> bool:
+        """False once another embedder's vectors answer here, and these were dropped."""
+        serving = self.ledger.serving()
+        return serving is None or serving.embedder == self.embedder.id
 
     def _embed(self, records: list[Record], moved: tuple[int, int]) -> int:
         texts = {record.position: embedding_text(record) for record in records}
@@ -110,6 +119,8 @@ class Embeddings:
                 transaction.serve(self.serving, instead_of=None)
             transaction.put_vectors(self.embedder.id, made, moved=moved)
 
+        if self.closed:  # while the embedder was at it
+            raise MemoryClosed("this memory was closed", way_out="Open it again: Memory.open(path).")
         self.ledger.transact(keep)
         return len(missing)
 

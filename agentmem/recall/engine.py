@@ -53,6 +53,7 @@ def recall(
         view.refresh()
         try:
             judged = _judged(view, cue, vector, k, signals, explain)
+            view.answered()
         except IndexUnavailable as error:
             view.fall_back(error)
             judged = _judged(view, cue, vector, k, signals, explain)

@@ -36,4 +36,5 @@ class Pause:
 
     def worked(self) -> None:
         """It is well again: no pause, and the next failure is news."""
-        self.__init__(self._first, self._clock)  # type: ignore[misc]  # the beginning has one description
+        if self._said is not None:
+            self.__init__(self._first, self._clock)  # type: ignore[misc]  # the beginning has one description

@@ -9,14 +9,17 @@ said once, and tried again.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from agentmem.embedding import cue_embedded
-from agentmem.errors import EmbeddingError, IndexUnavailable, LedgerError
+from agentmem.errors import EmbeddingError, IndexUnavailable, LedgerError, MemoryClosed
 from agentmem.index import Index, Progress
 from agentmem.ledger import Delta, ScopedLedger
 from agentmem.recall.corpus import Corpus
@@ -24,7 +27,6 @@ from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.pause import Pause
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Indexing", "View"]
@@ -54,6 +56,9 @@ class View:
         self._wake = wake
         self._followed = 0
         self._head = -1
+        self._glance = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._closed = False
         self._embedder_pause = Pause()
         self._index_pause = Pause()
         self.fault: IndexUnavailable | None = None  # why an exact index stands in for the one chosen
@@ -70,7 +75,8 @@ class View:
             serving = self.ledger.serving()
             if serving is not None and serving.embedder != self.embeddings.embedder.id:
                 return False
-            self._head = head
+            with self._glance:  # a slower thread must not set it back
+                self._head = max(self._head, head)
         return True
 
     # ── catching up ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +95,9 @@ class View:
                 in_step = self.index.cursor == self._followed
                 self.corpus.apply(delta.records, delta.gone)
                 self._followed = delta.head
-                if self._embedded(delta.head, deadline) and in_step:
+                if not self._embedded(delta.head, deadline):
+                    self._unsay(delta)
+                elif in_step:
                     self._feed(delta, delta.head)
             if self.index.cursor < head:
                 self._embedded(head, deadline)
@@ -98,20 +106,31 @@ class View:
                 self._wake()
 
     def _embedded(self, until: int, deadline: float) -> bool:
-        """Whether everything up to `until` has its vector now."""
-        if self.embeddings.reach >= until:
-            return True
-        if not self.embeddings.embedder.dimension or not self._embedder_pause.over:
-            return False
-        try:
-            self.embed(until, stop=lambda: time.monotonic() > deadline)
-        except (LedgerError, EmbeddingError):
-            # Locked, read-only, full, or a broken embedder: what is known by its words can still be found.
-            return False
-        if self.embeddings.reach < until:
-            self._wake()
-            return False
+        """Whether everything up to `until` has its vector now.
+
+        Made by a thread of its own, because an embedder may hang, and is waited for until the deadline.
+        """
+        while self.embeddings.reach < until:
+            if not self.embeddings.embedder.dimension or not self._embedder_pause.over:
+                return False
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._wake()
+                return False
+            worker = self._worker
+            if worker is None or not worker.is_alive():
+                worker = threading.Thread(target=self._work, args=(until,), name="agentmem-recall", daemon=True)
+                self._worker = worker
+                worker.start()
+            worker.join(None if math.isinf(left) else left)
         return True
+
+    def _work(self, until: int) -> None:
+        try:
+            self.embed(until, stop=lambda: self._closed)
+        except (LedgerError, EmbeddingError, MemoryClosed) as error:
+            # Locked, read-only, full, or a broken embedder: what is known by its words can still be found.
+            log.debug("%s", error)
 
     def embed(
         self,
@@ -133,12 +152,26 @@ class View:
         reach = min(self.embeddings.reach, self._followed)
         while self.index.cursor < reach:
             delta = self.ledger.changed(self.index.cursor, _WINDOW)
-            self._feed(delta, min(delta.head, reach))
+            if not self._feed(delta, min(delta.head, reach)):
+                return
 
-    def _feed(self, delta: Delta, cursor: int) -> None:
+    def _unsay(self, delta: Delta) -> None:
+        """Take out what is in the index with the vector of words that an edit took away, until there is a new one."""
+        edited = [record.position for record in delta.records if record.position <= self.index.cursor]
+        if edited:
+            none = np.empty((0, self.embeddings.embedder.dimension), np.float32)
+            stale = [*edited, *delta.gone]
+            self._tried(lambda: self.index.apply(np.empty(0, np.int64), none, stale, self.index.cursor))
+
+    def _feed(self, delta: Delta, cursor: int) -> bool:
+        """Whether the index was fed: not while vectors are missing that somebody dropped, to have them made anew."""
         live = [record.position for record in delta.records if record.state == "live"]
         dead = [record.position for record in delta.records if record.state != "live"]
         known = self.ledger.vectors(self.embeddings.embedder.id, live)
+        # What changed after `cursor` may wait for its vector, and comes again. Everything else has one.
+        if np.isin([position for position in live if position <= cursor], known.positions, invert=True).any():
+            self.embeddings.reach = 0
+            return False
         dimension = self.embeddings.embedder.dimension
         if len(known.positions) and known.matrix.shape[1] != dimension:
             raise EmbeddingError(
@@ -148,6 +181,7 @@ class View:
             )
         matrix = known.matrix.reshape(-1, dimension)
         self._tried(lambda: self.index.apply(known.positions, matrix, [*dead, *delta.gone], cursor))
+        return True
 
     # ── the index ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,7 +196,7 @@ class View:
             index = self._indexing.chosen(False)
         except IndexUnavailable as error:
             return self._exact(error)
-        self._found()
+        self.fault = None
         return index
 
     def _found(self) -> None:
@@ -188,6 +222,12 @@ class View:
         except IndexUnavailable as error:
             self.fall_back(error)
 
+    def start_over(self) -> None:
+        """Throw away what the index keeps: what it deletes may stay in its files. The next recalls fill it again."""
+        with self.lock:
+            if self.index.name != "exact":
+                self._tried(self.index.clear)
+
     def sync(self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> int:
         """Let the index put away what waits; how many. In the background, beside recalls."""
         index = self.index
@@ -206,15 +246,23 @@ class View:
             self.index.close()
             self.index = self._indexing.chosen(True)
             self._found()
-        head, total = self.ledger.head(), self.ledger.counts().get("live", 0)
-        while self.index.cursor < head:  # window by window, so that what was put away stays so after a kill
+            index = self.index
+        head, total = self.embeddings.reach, self.ledger.counts().get("live", 0)
+        while index.cursor < head:  # window by window, so that what was put away stays so after a kill
             with self.lock:
-                delta = self.ledger.changed(self.index.cursor, _WINDOW)
-                self._feed(delta, delta.head)
-            self.index.sync()
+                if self.index is not index:  # a recall found it broken, and went on without
+                    raise IndexUnavailable(f"{index.name} failed while it was filled", index=index.name)
+                delta = self.ledger.changed(index.cursor, _WINDOW)
+                # Not past what is embedded: what is written meanwhile is for the next recall to feed.
+                fed = self._feed(delta, min(delta.head, head))
+            if not fed:
+                self.embeddings.embed()
+            index.sync()
             if progress is not None:
-                progress(min(len(self.index), total), total)
-        return len(self.index)
+                progress(min(len(index), total), total)
+        if self.index is not index:
+            raise IndexUnavailable(f"{index.name} failed while it was filled", index=index.name)
+        return len(index)
 
     # ── the question ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,7 +282,15 @@ class View:
         """What searches the vectors just now, in words."""
         return self.index.name if self.fault is None else f"{self.index.name}, in place of {self.fault.index}"
 
+    def answered(self) -> None:
+        """Its index was asked and answered: if it fails again, that is news."""
+        if self.fault is None:
+            self._index_pause.worked()
+
     def close(self) -> None:
-        """Release the index."""
+        """Release the index. What an embedder is still at is not written any more."""
+        self._closed = self.embeddings.closed = True
+        if (worker := self._worker) is not None and worker is not threading.current_thread():
+            worker.join(_PATIENCE_S)
         with self.lock:
             self.index.close()

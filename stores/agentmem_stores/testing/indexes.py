@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem import verbs
+from agentmem.embedding import embedding_text, text_digest
 from agentmem.errors import InvalidInput
 from agentmem.index import Among, Index, Matches, Site
 from agentmem.ledger import Draft, Ledger, Vectors
@@ -158,7 +159,8 @@ class Shelf:
             changes = t.write([draft for draft in drafts if draft is not None], actor="exam")
             rows = vectors or dict(zip((change.seq for change in changes), self._given, strict=False))
             if rows:
-                digests = [position.to_bytes(8, "big") for position in rows]
+                # As a memory does: a vector whose digest is of other words is stale, and an index may leave it out.
+                digests = [text_digest(embedding_text(record)) for record in t.at(list(rows))]
                 t.put_vectors(
                     self.embedder, Vectors(np.array(list(rows), np.int64), digests, np.array([*rows.values()]))
                 )

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.embedding import embedding_text, text_digest
 from agentmem.errors import AgentMemError, IndexUnavailable
 from agentmem.index import Among, Matches, Progress, Site
 from agentmem.recall.corpus import micros
@@ -49,8 +50,14 @@ def open_chroma(site: Site) -> ChromaIndex:
     scope = f"{site.owner} {site.ledger.scope} {site.embedder}"
     name = "agentmem-" + hashlib.blake2b(scope.encode(), digest_size=12).hexdigest()
     home: Home
-    if site.argument.startswith(("http://", "https://")):
+    if site.argument.lower().startswith(("http://", "https://")):
         home = Server(site.argument, name)
+    elif "//" in site.argument:  # a slip in an address is no folder's name
+        raise IndexUnavailable(
+            "what stands behind chroma: is neither a server's address nor a folder",
+            index="chroma",
+            way_out="Write chroma:http://HOST:8000 or chroma:/path",
+        )
     elif site.argument:
         home = Folder(Path(site.argument).expanduser() / name)
     elif site.folder is not None:
@@ -92,7 +99,7 @@ class ChromaIndex:
 
     def _take_up(self) -> None:
         """Learn how far the collection has come; one that is of another state of the memory is made anew."""
-        with chroma_faults("be read"):
+        with chroma_faults("be read", self._home):
             held: Metadata = self._collection.metadata or {}
             cursor = int(held.get("cursor", 0))
             if held.get("mark", "") != self._mark(cursor) or held.get("dimension") != self._site.dimension:
@@ -131,14 +138,14 @@ class ChromaIndex:
         held = self._site.ledger.vectors(self._site.embedder, tickets)
         if len(held.positions) >= min(_ENOUGH, self._count):
             return held.positions, held.matrix
-        with chroma_faults("be sampled"):  # most positions are other scopes'
+        with chroma_faults("be sampled", self._home):  # most positions are other scopes'
             found = self._collection.get(limit=_SAMPLE, include=["embeddings"])
             positions = np.array([int(id) for id in found["ids"]], np.int64)
             return positions, np.asarray(found["embeddings"], np.float32).reshape(-1, self._site.dimension)
 
     def held(self, positions: Sequence[int]) -> tuple[Positions, Floats]:
         """Those of the positions that are in Chroma, ascending, and their vectors; for whoever examines it."""
-        with chroma_faults("be read"):
+        with chroma_faults("be read", self._home):
             found = self._collection.get(ids=[str(position) for position in positions], include=["embeddings"])
             at = np.array([int(id) for id in found["ids"]], np.int64)
             order = np.argsort(at)
@@ -146,7 +153,7 @@ class ChromaIndex:
 
     def stored(self) -> int:
         """How many are in Chroma, waiting ones not counted."""
-        with chroma_faults("be counted"):
+        with chroma_faults("be counted", self._home):
             return int(self._collection.count())
 
     @property
@@ -162,11 +169,12 @@ class ChromaIndex:
         return max(self._count, len(self._tail))
 
     def clear(self) -> None:
-        self._home.close()
-        with self._guard:
-            self._tail.clear()
-            self._waiting.clear()
-        self._open(True)
+        with self._syncing:
+            self._home.close()
+            with self._guard:
+                self._tail.clear()
+                self._waiting.clear()
+            self._open(True)
 
     def close(self) -> None:
         with self._syncing:
@@ -184,7 +192,7 @@ class ChromaIndex:
             self._cursor = cursor
 
     def sync(self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> int:
-        done = 0
+        done, bare = 0, set[int]()
         with self._syncing:
             with self._guard:
                 target, todo = self._cursor, list(self._waiting.items())
@@ -192,19 +200,23 @@ class ChromaIndex:
                 if stop():
                     return done
                 batch = todo[start : start + _BATCH]
-                self._push([position for position, _ in batch])
+                bare |= self._push([position for position, _ in batch])
                 count = self.stored()
                 with self._guard:
                     self._count = count  # before they leave the tail: a search asks Chroma only for what it has
-                    settled = [position for position, touched in batch if self._waiting.get(position) == touched]
+                    settled = [
+                        position
+                        for position, touched in batch
+                        if position not in bare and self._waiting.get(position) == touched
+                    ]
                     for position in settled:
                         del self._waiting[position]
                     self._tail.apply(_NONE.positions, self._nothing, settled, self._tail.cursor)
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(todo))
-            if target != self._stored:
-                with chroma_faults("note how far it has come"):
+            if not bare and target != self._stored:
+                with chroma_faults("note how far it has come", self._home):
                     self._collection.modify(metadata=dict(self._metadata(target)))
                 self._stored = target
             if done:
@@ -215,8 +227,9 @@ class ChromaIndex:
     def _nothing(self) -> Floats:
         return np.empty((0, self._site.dimension), np.float32)
 
-    def _push(self, positions: list[int]) -> None:
-        """Make Chroma hold what the ledger holds of these positions.
+    def _push(self, positions: list[int]) -> set[int]:
+        """Make Chroma hold what the ledger holds of these positions. Those that have no vector for their words just
+        now, because it is being made (anew), are taken out and returned: they are not settled.
 
         Again, until the ledger has stood still meanwhile: of two processes that feed one server, the slower would else
         leave an older vector behind.
@@ -226,13 +239,21 @@ class ChromaIndex:
             live = {record.position: record for record in self._site.ledger.at(positions) if record.state == "live"}
             held = self._site.ledger.vectors(self._site.embedder, list(live))
             standing = held.positions.tolist(), held.digests
+            fits = np.array(
+                [
+                    digest == text_digest(embedding_text(live[position]))
+                    for position, digest in zip(*standing, strict=True)
+                ],
+                np.bool_,
+            )
+            bare = set(live) - set(held.positions[fits].tolist())
             if standing == told:
-                return
+                return bare
             told = standing
-            rows = np.flatnonzero(held.matrix.any(axis=1)) if len(held.positions) else held.positions  # 0 has no cosine
+            rows = np.flatnonzero(fits & held.matrix.any(axis=1)) if len(fits) else held.positions  # 0 has no cosine
             kept = [live[position] for position in held.positions[rows].tolist()]
             gone = sorted(set(positions) - {record.position for record in kept})
-            with chroma_faults("take vectors in"):
+            with chroma_faults("take vectors in", self._home):
                 if kept:
                     self._collection.upsert(
                         ids=[str(record.position) for record in kept],
@@ -258,15 +279,20 @@ class ChromaIndex:
         return found._replace(mean=mean, deviation=deviation)
 
     def _spread(self, vector: Floats, among: Among | None, fresh: Matches) -> tuple[float, float]:
-        """Mean and deviation of the cosines that are searched, from those in the sample."""
-        positions, matrix = self._sample
+        """Mean and deviation of the cosines that are searched: of what waits exactly, of the rest by the sample."""
+        with self._guard:
+            (positions, matrix), kept, waits = self._sample, self._count, len(self._tail)
         if among is not None:
             within = np.isin(positions, among.positions)
             matrix = matrix[within] if within.sum() >= _ENOUGH else matrix
         if not len(matrix):
             return fresh.mean, fresh.deviation
         cosines = product(matrix, vector)
-        return float(cosines.mean()), float(cosines.std())
+        # A filter is taken to leave the same share of both.
+        share = waits / max(1, waits + kept)
+        mean = share * fresh.mean + (1 - share) * float(cosines.mean())
+        square = share * (fresh.deviation**2 + fresh.mean**2) + (1 - share) * float(np.square(cosines).mean())
+        return mean, math.sqrt(max(0.0, square - mean * mean))
 
     def _kept(self, vector: Floats, k: int, among: Among | None, waiting: Positions) -> Matches:
         """The nearest of what is in Chroma and not waiting."""
@@ -289,7 +315,7 @@ class ChromaIndex:
         return self._compared(vector, k, np.setdiff1d(allowed, waiting, assume_unique=True))
 
     def _asked(self, vector: Floats, n: int, where: dict[str, Any] | None) -> tuple[Positions, Floats]:
-        with chroma_faults("search"):
+        with chroma_faults("search", self._home):
             found = self._collection.query(
                 query_embeddings=[vector], n_results=max(n, 1), where=where, include=["distances"]
             )

@@ -9,6 +9,7 @@ process that may crash. Everything that goes wrong is IndexUnavailable. Knows no
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from agentmem.errors import AgentMemError, IndexUnavailable
 
 __all__ = ["Folder", "Home", "Server", "chroma_faults"]
 
+log = logging.getLogger("agentmem")
 Metadata: TypeAlias = Mapping[str, str | int]
 _STATE: Final = "agentmem.json"  # written at a clean close, gone while open
 _LOCK: Final = "agentmem.lock"
@@ -38,7 +40,9 @@ _CONFIGURATION: Final = {"hnsw": {"space": "cosine", "ef_search": 300}}
 
 
 class Home(Protocol):
-    """A place for one collection."""
+    """A place for one collection. `faulty`: something went wrong in it since it was opened."""
+
+    faulty: bool
 
     def open(self, metadata: Metadata, anew: bool) -> Any:
         """The collection, made with this metadata when it is not there or, with `anew`, in place of what is."""
@@ -48,10 +52,14 @@ class Home(Protocol):
 
 
 class chroma_faults:
-    """Inside it, whatever Chroma raises becomes IndexUnavailable; a panic of its native code is no Exception."""
+    """Inside it, whatever Chroma raises becomes IndexUnavailable, and `home` is not trusted any more.
 
-    def __init__(self, doing: str, way_out: str = _REINDEX) -> None:
+    A panic of its native code is no Exception.
+    """
+
+    def __init__(self, doing: str, home: Home | None = None, way_out: str = _REINDEX) -> None:
         self._doing = doing
+        self._home = home
         self._way_out = way_out
 
     def __enter__(self) -> None:
@@ -61,6 +69,8 @@ class chroma_faults:
         if error is None or isinstance(error, AgentMemError | MemoryError):
             return
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            if self._home is not None:
+                self._home.faulty = True
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             raise IndexUnavailable(f"Chroma could not {self._doing}: {first}", index="chroma", way_out=self._way_out)
 
@@ -86,10 +96,12 @@ class Folder:
         self.path = path
         self._client: Any = None
         self._lock: Any = None
+        self.faulty = False  # something went wrong since it was opened: not to be trusted without a trial
 
     def open(self, metadata: Metadata, anew: bool) -> Any:
         installed = _installed()
         self._own()
+        self.faulty = False
         try:
             if anew:
                 self._wipe()
@@ -106,7 +118,8 @@ class Folder:
             self._release()
             raise self._unusable(error) from error
         except IndexUnavailable:
-            self._release()
+            self.faulty = True
+            self.close()  # its client too, or this process would be handed it again for the folder
             raise
 
     def _own(self) -> None:
@@ -114,7 +127,7 @@ class Folder:
 
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = FileLock(self.path / _LOCK, timeout=0, mode=0o600)
+            self._lock = FileLock(self.path / _LOCK, timeout=0, mode=0o600, thread_local=False)
             self._lock.acquire()
         except Timeout as error:
             self._lock = None
@@ -151,11 +164,14 @@ class Folder:
         try:
             state = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
             made_by, files = str(state["chroma"]), dict(state["files"])
-        except FileNotFoundError:
+        except (
+            FileNotFoundError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # killed while it was open, or while this was written
             self._probe()
             return
-        except (ValueError, KeyError, TypeError) as error:
-            raise IndexUnavailable(f"{self.path / _STATE} is damaged", index="chroma", way_out=_REINDEX) from error
         if made_by.split(".")[:2] != installed.split(".")[:2]:
             raise IndexUnavailable(
                 f"{self.path} was made by Chroma {made_by}, and {installed} is installed",
@@ -174,7 +190,7 @@ class Folder:
 
     def _files(self) -> dict[str, tuple[int, int]]:
         """Size and time of change of each of Chroma's files. SQLite's own side files come and go."""
-        ours = (_STATE, _LOCK)
+        ours = (_STATE, f"{_STATE}.new", _LOCK)
         return {
             path.relative_to(self.path).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
             for path in sorted(self.path.rglob("*"))
@@ -196,16 +212,25 @@ class Folder:
             )
 
     def close(self) -> None:
-        if self._client is not None:
-            with chroma_faults("close"):
-                self._client.close()
-            self._client = None
-            try:
-                state = {"chroma": _installed(), "files": self._files()}
-                (self.path / _STATE).write_text(json.dumps(state), encoding="utf-8")
-            except OSError:  # gone or full: the next opening finds no state and tries it in a process of its own
-                (self.path / _STATE).unlink(missing_ok=True)
-        self._release()
+        client, self._client = self._client, None
+        try:
+            if client is not None:
+                with chroma_faults("close"):
+                    client.close()
+                if not self.faulty:
+                    self._note()
+        except IndexUnavailable as error:  # the next opening finds no state and tries it in a process of its own
+            log.debug("%s", error)
+        finally:
+            self._release()
+
+    def _note(self) -> None:
+        """Write down how it was left, whole or not at all."""
+        made = self.path / f"{_STATE}.new"
+        with suppress(OSError):  # gone or full
+            state = {"chroma": _installed(), "files": self._files()}
+            made.write_text(json.dumps(state), encoding="utf-8")
+            made.replace(self.path / _STATE)
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -217,13 +242,14 @@ class Server:
     """A collection on a Chroma server: `http[s]://[:TOKEN@]HOST[:PORT][/?tenant=…&database=…]`."""
 
     def __init__(self, url: str, name: str) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
+        except ValueError:
+            # From None: the cause would quote the address, token and all.
             raise IndexUnavailable(
-                f"{url!r} is no address", index="chroma", way_out="Write http://HOST:8000"
-            ) from error
+                "the Chroma server's address cannot be read", index="chroma", way_out="Write chroma:http://HOST:8000"
+            ) from None
         self.name = name
         self._secure = parts.scheme == "https"
         self._host = parts.hostname or "localhost"
@@ -231,15 +257,16 @@ class Server:
         self._token = unquote(parts.password) if parts.password else ""
         asked = parse_qs(parts.query)
         self._where = {key: asked[key][0] for key in ("tenant", "database") if key in asked}
-        self.address = f"{parts.scheme}://{self._host}:{self._port}"
+        self.address = f"{parts.scheme.lower()}://{self._host}:{self._port}"
         self._client: Any = None
         self._sessions: list[Any] = []
+        self.faulty = False
 
     def open(self, metadata: Metadata, anew: bool) -> Any:
         _installed()
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         start_it = f"Is it running? chroma run --port {self._port}"
-        with chroma_faults(f"be reached at {self.address}", start_it):
+        with chroma_faults(f"be reached at {self.address}", way_out=start_it):
             import httpx
 
             # Chroma's own client waits for ever, so a server that hangs is found out before.
@@ -263,9 +290,12 @@ class Server:
             return _made(self._client, self.name, metadata)
 
     def close(self) -> None:
-        if self._client is not None:
-            with chroma_faults("close"):
-                self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                with chroma_faults("close"):
+                    client.close()
+            except IndexUnavailable as error:  # it is given up all the same
+                log.debug("%s", error)
         while self._sessions:
             self._sessions.pop().close()
