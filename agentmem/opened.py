@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
@@ -34,6 +35,7 @@ log = logging.getLogger("agentmem")
 _VIEWS = 64  # scopes kept in memory; the one asked longest ago goes first
 _QUIET_S = 0.2  # the background thread waits for a pause in the writing, so that it does not slow a burst down
 _BACKLOG = 2_000  # texts waiting from which it no longer waits
+_ABSENT_S = 10.0  # until an embedder that could not say its dimension is asked again
 _LOCAL = ("hash", "minilm")  # shipped, and never on a network
 
 
@@ -99,13 +101,14 @@ class Opened:
     def view(self, scope: Scope) -> View:
         """The scope as recall sees it, by the vectors of the embedder that serves it now."""
         view = self._held(scope)
-        if view is not None and view.current():
+        if view is not None and view.current() and not self._waited_for(view):
             return view
         ledger = self.ledger.bind(scope)
         with self._making:  # two threads that made one at once would fight for its index
             serving = self._serving(ledger)
             view = self._held(scope)
-            if view is not None and view.embeddings.embedder.id == serving.embedder and view.current():
+            fits = view is not None and view.embeddings.embedder.id == serving.embedder and not self._waited_for(view)
+            if view is not None and fits and view.current():
                 return view
             made = self._made(ledger, serving)
             with self._lock:
@@ -133,10 +136,20 @@ class Opened:
 
     def _made(self, ledger: ScopedLedger, serving: Serving) -> View:
         embedder = self.embedder if serving.embedder == self.embedder.id else self._reopened(serving)
+        try:
+            _ = embedder.dimension
+        except EmbeddingError as error:  # one that must embed something to know
+            log.warning("recall goes by words alone: %s. %s", error, error.way_out)
+            embedder = _Absent(embedder.id)
         self.check_open()
         indexing = Indexing(partial(self._index_of, ledger, embedder), partial(self._exact, ledger, embedder))
         wake = partial(self.wrote, ledger.scope, _BACKLOG)
         return View(Embeddings(ledger, embedder, serving.spec), indexing, wake)
+
+    def _waited_for(self, view: View) -> bool:
+        """Whether the view does without this memory's own embedder, and it is time to try that again."""
+        embedder = view.embeddings.embedder
+        return isinstance(embedder, _Absent) and embedder.id == self.embedder.id and embedder.waited
 
     def _site(self, ledger: ScopedLedger, embedder: Embedder, anew: bool = False) -> Site:
         folder = self.ledger.folder
@@ -257,6 +270,11 @@ class _Absent:
 
     def __init__(self, id: str) -> None:
         self.id = id
+        self._since = time.monotonic()
+
+    @property
+    def waited(self) -> bool:
+        return time.monotonic() - self._since > _ABSENT_S
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         raise EmbeddingError(f"{self.id} cannot be opened here", way_out="`agentmem reindex vectors` replaces it.")
