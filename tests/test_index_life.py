@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -89,6 +90,20 @@ def test_vectors_that_another_process_drops_and_makes_anew_leave_no_hole(index: 
         for record in records[:5]:
             hit = memory.recall(embedding_text(record), k=1)[0]
             assert hit.verdict.endswith("cosine 1.00")
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_a_vector_that_is_gone_from_the_ledger_takes_no_other_with_it(index: str, tmp_path: Path) -> None:
+    with opened(tmp_path / "m", "exact") as memory:
+        records = memory.add_many(texts(30))
+        memory.load()
+    with sqlite3.connect(tmp_path / "m" / "ledger.sqlite3") as file:
+        assert file.execute("DELETE FROM vectors WHERE position = ?", [records[3].position]).rowcount == 1
+    file.close()
+    with opened(tmp_path / "m", index) as memory:
+        hits = memory.recall(embedding_text(records[7]), k=30)
+        assert hits[0].verdict.endswith("cosine 1.00")
+        assert records[3].id not in {hit.record.id for hit in hits if "cosine" in hit.verdict}
 
 
 @pytest.mark.parametrize("index", INDEXES)

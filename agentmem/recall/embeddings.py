@@ -42,12 +42,13 @@ class Embeddings:
         self._working = threading.Lock()
 
     @property
-    def _cursor(self) -> int:
+    def cursor(self) -> int:
+        """How far the ledger says that all is embedded; 0 once the vectors were dropped."""
         return self.ledger.cursor(vectors_cursor(self.embedder.id))
 
     def pending(self) -> int:
         """Live records changed since the embedder last came by: how many texts may wait for a vector."""
-        return self._waiting(self._cursor, self.ledger.head())
+        return self._waiting(self.cursor, self.ledger.head())
 
     def _waiting(self, after: int, head: int) -> int:
         """Counted window by window: a large import must not be held in memory for the sake of a number."""
@@ -72,19 +73,19 @@ class Embeddings:
         until = self.ledger.head() if until is None else until
         # `stored` is the ledger's word, read again before and after each batch: others may move it on, or drop all
         # vectors and set it back. `cursor` may run ahead of it over changes that were none of this scope's.
-        stored = cursor = self._cursor
+        stored = cursor = self.cursor
         done, total = 0, 0
         if progress is not None and cursor < until:
             total = self._waiting(cursor, until)
         while cursor < until and not stop():
             with self._working:
-                if (standing := self._cursor) != stored:
+                if (standing := self.cursor) != stored:
                     stored = cursor = standing
                 delta = self.ledger.changed(cursor, _BATCH)
                 cursor = delta.head
                 if delta.records or delta.gone:
                     done += self._embed([r for r in delta.records if r.state == "live"], (stored, cursor))
-                    before, stored = stored, self._cursor
+                    before, stored = stored, self.cursor
                     cursor = stored
                     if stored < before and not self._wanted():
                         break

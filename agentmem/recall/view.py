@@ -122,7 +122,10 @@ class View:
                 worker = threading.Thread(target=self._work, args=(until,), name="agentmem-recall", daemon=True)
                 self._worker = worker
                 worker.start()
+            before = self.embeddings.reach
             worker.join(None if math.isinf(left) else left)
+            if not worker.is_alive() and self.embeddings.reach <= before:
+                return False
         return True
 
     def _work(self, until: int) -> None:
@@ -168,8 +171,9 @@ class View:
         live = [record.position for record in delta.records if record.state == "live"]
         dead = [record.position for record in delta.records if record.state != "live"]
         known = self.ledger.vectors(self.embeddings.embedder.id, live)
-        # What changed after `cursor` may wait for its vector, and comes again. Everything else has one.
-        if np.isin([position for position in live if position <= cursor], known.positions, invert=True).any():
+        # What changed after `cursor` may wait for its vector, and comes again. Everything else has one, or had.
+        bare = np.setdiff1d([position for position in live if position <= cursor], known.positions)
+        if len(bare) and self.embeddings.cursor < bare[-1]:
             self.embeddings.reach = 0
             return False
         dimension = self.embeddings.embedder.dimension
