@@ -177,8 +177,11 @@ class Transaction(Reader, Protocol):
         """
         ...
 
-    def drop_vectors(self, embedder: str) -> None:
-        """Forget the embedder's vectors in this scope and set its cursor to 0, so that all is embedded anew."""
+    def drop_vectors(self, embedder: str, positions: Sequence[int] | None = None) -> None:
+        """Forget the embedder's vectors in this scope and set its cursor to 0, so that all is embedded anew.
+
+        With `positions`, those alone, and the cursor stays.
+        """
         ...
 
     def serve(self, serving: Serving, *, instead_of: str | None) -> bool:

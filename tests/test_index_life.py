@@ -107,6 +107,20 @@ def test_a_vector_that_is_gone_from_the_ledger_takes_no_other_with_it(index: str
 
 
 @pytest.mark.parametrize("index", INDEXES)
+def test_a_damaged_vector_leaves_the_words(index: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(tmp_path / "m", "exact") as memory:
+        records = memory.add_many(texts(30))
+        memory.load()
+    with sqlite3.connect(tmp_path / "m" / "ledger.sqlite3") as file:
+        file.execute("UPDATE vectors SET data = x'0102' WHERE position = ?", [records[3].position])
+    file.close()
+    with caplog.at_level(logging.WARNING, "agentmem"), opened(tmp_path / "m", index) as memory:
+        for _ in range(3):
+            assert memory.recall("ferry number 7", k=1)[0].record == records[7]
+    assert caplog.text.count("agentmem doctor --fix") == 1
+
+
+@pytest.mark.parametrize("index", INDEXES)
 def test_vectors_made_anew_are_the_ones_that_are_searched(index: str, tmp_path: Path) -> None:
     with opened(tmp_path / "m", index) as memory:
         records = memory.add_many(texts(30))

@@ -170,7 +170,11 @@ class View:
         """Whether the index was fed: not while vectors are missing that somebody dropped, to have them made anew."""
         live = [record.position for record in delta.records if record.state == "live"]
         dead = [record.position for record in delta.records if record.state != "live"]
-        known = self.ledger.vectors(self.embeddings.embedder.id, live)
+        try:
+            known = self.ledger.vectors(self.embeddings.embedder.id, live)
+        except LedgerError as error:  # one is damaged: by their words they can still be found
+            self._index_pause.failed("recall goes on without some vectors: %s. %s", error, error.way_out)
+            return False
         # What changed after `cursor` may wait for its vector, and comes again. Everything else has one, or had.
         bare = np.setdiff1d([position for position in live if position <= cursor], known.positions)
         if len(bare) and self.embeddings.cursor < bare[-1]:

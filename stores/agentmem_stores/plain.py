@@ -271,7 +271,11 @@ class _PlainTransaction(_PlainReader):
             if position in self._kept.records:
                 kept[position] = (digest.hex(), base64.b64encode(row.astype("<f4").tobytes()).decode())
 
-    def drop_vectors(self, embedder: str) -> None:
+    def drop_vectors(self, embedder: str, positions: Sequence[int] | None = None) -> None:
+        if positions is not None:
+            for position in positions:
+                self._kept.vectors.get(embedder, {}).pop(position, None)
+            return
         self._kept.vectors.pop(embedder, None)
         self._kept.cursors.pop(vectors_cursor(embedder), None)
 

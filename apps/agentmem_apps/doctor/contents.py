@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-import numpy as np
-
 from agentmem.errors import AgentMemError
 from agentmem.index import Progress
-from agentmem.ledger import ScopedLedger, Transaction, Vectors, vectors_cursor
+from agentmem.ledger import ScopedLedger, Transaction, vectors_cursor
 from agentmem.records import Scope
 from agentmem.values import ODD
 from agentmem.verify import disagreements
@@ -134,18 +132,15 @@ def orphans(patient: Patient) -> Iterator[Finding]:
 
 
 def _take_away(tables: Tables, ledger: ScopedLedger, embedder: str, _: Progress) -> str:
-    dimension, done = ledger.vectors(embedder, []).matrix.shape[1], 0
+    done = 0
     while positions := tables.orphans(ledger.scope, embedder, _BATCH):
-        # What is put where no record stands is not kept, and what was there goes.
-        blank = np.zeros((len(positions), dimension), np.float32)
-        nothing = Vectors(np.array(positions, np.int64), [NO_TEXT] * len(positions), blank)
-        ledger.transact(partial(_put, embedder, nothing))
+        ledger.transact(partial(_drop, embedder, positions))
         done += len(positions)
     return f"took {done:,} away"
 
 
-def _put(embedder: str, vectors: Vectors, transaction: Transaction) -> None:
-    transaction.put_vectors(embedder, vectors)
+def _drop(embedder: str, positions: Sequence[int], transaction: Transaction) -> None:
+    transaction.drop_vectors(embedder, positions)
 
 
 def jobs(patient: Patient) -> Iterator[Finding]:

@@ -204,11 +204,14 @@ class SqlTransaction(SqlReader):
         if rows:
             self._hot.put_vectors(self._driver, rows)
 
-    def drop_vectors(self, embedder: str) -> None:
+    def drop_vectors(self, embedder: str, positions: Sequence[int] | None = None) -> None:
         embedder_id = self._connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder))
-        if embedder_id is not None:
-            here = and_(vectors.c.scope_id == self._scope_id, vectors.c.embedder_id == embedder_id)
-            self._connection.execute(delete(vectors).where(here))
+        here = and_(vectors.c.scope_id == self._scope_id, vectors.c.embedder_id == embedder_id)
+        if positions is not None:
+            for chunk in chunks(positions):
+                self._connection.execute(delete(vectors).where(here, vectors.c.position.in_(chunk)))
+            return
+        self._connection.execute(delete(vectors).where(here))
         here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == vectors_cursor(embedder))
         self._connection.execute(delete(cursors).where(here))
 

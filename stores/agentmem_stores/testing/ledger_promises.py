@@ -338,6 +338,10 @@ def a_cursor_moves_only_from_where_it_is_believed_to_stand(room: LedgerRoom) -> 
     put(ana, row, moved=(8, 9))
     equal(ana.cursor(name), 0, "the cursor, moved from where it no longer stands")
     equal(rows_of(ana.vectors(EMBEDDER)), {}, "the vectors, when the cursor stood elsewhere")
+    two = {**row, added(ana, "b").position: [0.0, 1.0, 0.0]}
+    put(ana, two)
+    ana.transact(lambda transaction: transaction.drop_vectors(EMBEDDER, list(row)))
+    equal(list(rows_of(ana.vectors(EMBEDDER))), [p for p in two if p not in row], "the vectors, when one was dropped")
     put(ana, row, moved=(0, 2))
     equal(ana.cursor(name), 2, "the cursor, moved again")
 

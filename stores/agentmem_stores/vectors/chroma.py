@@ -16,6 +16,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import embedding_text, text_digest
-from agentmem.errors import AgentMemError, IndexUnavailable
+from agentmem.errors import AgentMemError, IndexUnavailable, LedgerError
 from agentmem.index import Among, Matches, Progress, Site
 from agentmem.recall.corpus import micros
 from agentmem_stores.vectors.chroma_home import Folder, Home, Metadata, Server, chroma_faults
@@ -135,9 +136,10 @@ class ChromaIndex:
         if not self._count:
             return _NONE.positions, self._nothing
         tickets = random.Random(0).sample(range(1, self._cursor + 1), min(self._cursor, _SAMPLE))
-        held = self._site.ledger.vectors(self._site.embedder, tickets)
-        if len(held.positions) >= min(_ENOUGH, self._count):
-            return held.positions, held.matrix
+        with suppress(LedgerError):  # a damaged vector among them is the doctor's business
+            held = self._site.ledger.vectors(self._site.embedder, tickets)
+            if len(held.positions) >= min(_ENOUGH, self._count):
+                return held.positions, held.matrix
         with chroma_faults("be sampled", self._home):  # most positions are other scopes'
             found = self._collection.get(limit=_SAMPLE, include=["embeddings"])
             positions = np.array([int(id) for id in found["ids"]], np.int64)
