@@ -61,6 +61,7 @@ class View:
         self._closed = False
         self._embedder_pause = Pause()
         self._index_pause = Pause()
+        self._damage = Pause()  # of vectors in the ledger, which only a repair ends
         self.fault: IndexUnavailable | None = None  # why an exact index stands in for the one chosen
         self.index = self._opened_index()
 
@@ -170,10 +171,12 @@ class View:
         """Whether the index was fed: not while vectors are missing that somebody dropped, to have them made anew."""
         live = [record.position for record in delta.records if record.state == "live"]
         dead = [record.position for record in delta.records if record.state != "live"]
+        if not self._damage.over:
+            return False
         try:
             known = self.ledger.vectors(self.embeddings.embedder.id, live)
         except LedgerError as error:  # one is damaged: by their words they can still be found
-            self._index_pause.failed("recall goes on without some vectors: %s. %s", error, error.way_out)
+            self._damage.failed("recall goes on without some vectors: %s. %s", error, error.way_out)
             return False
         # What changed after `cursor` may wait for its vector, and comes again. Everything else has one, or had.
         bare = np.setdiff1d([position for position in live if position <= cursor], known.positions)
