@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from agentmem.errors import ImportFailed
 from agentmem.memory import Memory
 from agentmem.records import Record, Scope
+from agentmem.values import LONGEST_TEXT
 from agentmem_apps.importers.decoding import LONGEST, MOST_VALUES
 from agentmem_apps.importers.formats import FORMATS, detect
 from agentmem_apps.importers.pieces import pieces
@@ -99,7 +101,7 @@ def spoiled(draw: st.DrawFn) -> tuple[str, bytes]:
             break
         holder, key = known[draw(st.integers(0, len(known) - 1))]
         if draw(st.booleans()):
-            holder[key] = draw(ODD)
+            holder[key] = deepcopy(draw(ODD))  # a later round may change what is inside
         else:
             del holder[key]
     indent = draw(st.sampled_from([None, 1]))
@@ -462,8 +464,8 @@ WORST: dict[str, tuple[str, str, Callable[[], str]]] = {
         "must be an object",
         lambda: '[{"mapping": {' + ",".join(f'"{i:07}":0' for i in range(MOST_VALUES - 10)) + "}}]",
     ),
-    "a wide text": ("jsonl", "", lambda: '{"text": "' + "x" * (LONGEST - 100) + '😀"}'),
-    "a text of escapes": ("jsonl", "", lambda: '{"text": "' + '\\"' * (LONGEST // 2 - 100) + '"}'),
+    "a wide text": ("jsonl", "", lambda: '{"text": "' + "x" * (LONGEST_TEXT - 100) + '😀"}'),
+    "a text of escapes": ("jsonl", "", lambda: '{"text": "' + '\\"' * (LONGEST_TEXT - 100) + '"}'),
     "a text of escapes without an end": ("mem0", "has no end", lambda: '[{"memory": "' + '\\"' * (LONGEST // 2 - 100)),
     "quotes": ("mem0", "is missing", lambda: '[{"memory": "' + '"' * (LONGEST - 100)),
     "brackets": ("letta", "nested too deeply", lambda: "[" * LONGEST),
