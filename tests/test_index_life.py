@@ -170,8 +170,10 @@ def test_a_hard_forget_leaves_no_vector_in_its_files(tmp_path: Path) -> None:
         secret = memory.add("the code of the safe is 4711")
         put_away(memory)
         vector = memory._ledger.vectors(memory.embedder.id, [secret.position]).matrix.tobytes()
-        held = [file for file in (tmp_path / "m").rglob("*") if file.is_file() and vector in file.read_bytes()]
-        assert any("chroma" in file.parts for file in held)  # the search would see it
+    # Closed, because closing a file that was read beside it would let go of SQLite's locks in this process.
+    held = [file for file in (tmp_path / "m").rglob("*") if file.is_file() and vector in file.read_bytes()]
+    assert any("chroma" in file.parts for file in held)  # the search would see it
+    with opened(tmp_path / "m") as memory:
         memory.forget(secret.id, hard=True)
         assert memory.recall("the code of the safe", k=3)
         put_away(memory)

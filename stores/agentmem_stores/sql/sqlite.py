@@ -120,8 +120,6 @@ def _engine(file: Path, durability: Durability) -> Engine:
         _enter_wal(connection)
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA cache_size=-16384")  # 16 MiB
-        # What is deleted is zeroed, and a new page too: else VACUUM may leave old bytes in the unused part of a page.
-        connection.execute("PRAGMA secure_delete=ON")
         # Pages of log before they are copied back (16 MiB): each copying round ends in an fsync, and an add logs 7.
         connection.execute("PRAGMA wal_autocheckpoint=4000")
 
