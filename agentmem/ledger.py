@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 from agentmem.records import Change, Record, Scope, State
 from agentmem.values import Json
 
-__all__ = ["Delta", "Draft", "Durability", "Ledger", "ScopedLedger", "Serving", "Transaction", "Vectors"]
+__all__ = ["Delta", "Draft", "Durability", "Ledger", "ScopedLedger", "Segment", "Serving", "Transaction", "Vectors"]
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
@@ -68,6 +68,17 @@ class Serving(NamedTuple):
 
     embedder: str
     spec: str
+
+
+class Segment(NamedTuple):
+    """A piece of a projection as its owner left it, so that the next process need not make it again.
+
+    Complete up to the change `until`, of which no two segments of a projection have the same. What `data` means is
+    its owner's business, who bears with anything that may stand there.
+    """
+
+    until: int
+    data: bytes
 
 
 class Reader(Protocol):
@@ -142,6 +153,10 @@ class Reader(Protocol):
         """The vectors of these positions (None: of all), by position; positions without one are left out."""
         ...
 
+    def segments(self, projection: str) -> list[Segment]:
+        """What was kept of the projection in this scope, by `until`."""
+        ...
+
 
 class Transaction(Reader, Protocol):
     """Reads and writes that become durable together, or not at all."""
@@ -173,7 +188,8 @@ class Transaction(Reader, Protocol):
     def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         """Remove these records' words for good: rows, vectors and journal bodies. `reclaim` must follow.
 
-        The journal keeps one `erase` entry a record, without a body.
+        The journal keeps one `erase` entry a record, without a body. All segments of the scope go too: who knows
+        what words they hold.
         """
         ...
 
@@ -181,6 +197,14 @@ class Transaction(Reader, Protocol):
         """Forget the embedder's vectors in this scope and set its cursor to 0, so that all is embedded anew.
 
         With `positions`, those alone, and the cursor stays.
+        """
+        ...
+
+    def put_segment(self, projection: str, segment: Segment, *, standing: Sequence[int], kept: int) -> bool:
+        """Keep a segment behind the first `kept` of those that stand, and in place of the others; whether it was done.
+
+        Nothing is, when the segments' `until`s are not `standing` (another process came first), or when something
+        was erased since the segment's own, whose words may be in it.
         """
         ...
 

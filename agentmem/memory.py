@@ -96,6 +96,9 @@ class Memory:
         the price of an fsync a commit. `embedder` is a name (`auto`, `hash`, `minilm:/path`, `openai:MODEL@URL`) or an
         object, LangChain's `Embeddings` too. `index` is `auto`, which goes by the size of the scope, `exact`,
         `chroma`, or `chroma:URL` for a server. `actor` is written to the journal with every change.
+
+        A `scope` that is one text is a path, split at each `/`: your own, never made from a stranger's name. For that
+        give the parts, `scope=("user:" + name,)`, or open without one and use `memory.scope("user:" + name)`.
         """
         bound = DEFAULT_SCOPE if scope is None else Scope(scope)
         plain_text(actor, "actor")
@@ -146,9 +149,10 @@ class Memory:
         """A handle on another scope of the same ledger.
 
         From the default scope, any scope; from any other, only one inside it: code that is handed a bound memory
-        cannot reach a neighbour's.
+        cannot reach a neighbour's. Each text is one part, whoever named it: one with a `/` is InvalidInput, so a
+        user called `ana/notes` cannot reach into Ana's. A path of your own is spread: `memory.scope(*Scope("a/b"))`.
         """
-        asked = Scope("/".join(plain_text(part, "scope") for part in parts))
+        asked = Scope(plain_text(part, "scope") for part in parts)
         bound = asked if self._scope == DEFAULT_SCOPE else Scope((*self._scope, *asked))
         return Memory(self._opened, bound, actor=self._writing.actor, owner=False)
 
@@ -480,7 +484,8 @@ class Memory:
 
         `vectors`: every text is embedded by this memory's embedder. While another one's vectors serve, recall goes on
         with them, in every process, and the new ones take over in one step when they are complete; broken off, it
-        goes on where it stopped. An index's name (`chroma`): it is emptied and filled again. Or an attached store's.
+        goes on where it stopped. `words`: every text is taken in again. An index's name (`chroma`): it is emptied and
+        filled again. Or an attached store's.
         """
         if self._writing.rehearsing:
             raise InvalidInput("building anew cannot be rehearsed")
@@ -488,10 +493,12 @@ class Memory:
             self._stores[name].store.clear()
             return self._stores[name].follow()
         view = self._opened.view(self._scope)
+        if name == "words":
+            return view.rewrite(progress)
         if name == "vectors":
             return self._reembed(view.embeddings.serving.embedder, progress)
         if name != view.chosen_name:
-            listed = ", ".join(["vectors", view.chosen_name, *self._stores])
+            listed = ", ".join(["words", "vectors", view.chosen_name, *self._stores])
             raise InvalidInput(
                 f"there is no projection {name!r} here",
                 way_out=f"There are: {listed}. Another index is chosen by `index`, as in --index chroma.",

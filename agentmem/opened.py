@@ -223,7 +223,7 @@ class Opened:
                 self._thread.start()
 
     def _tend(self) -> None:
-        """Embed what was written, and let indexes put away what they hold, when the writing pauses."""
+        """Embed what was written, and let indexes and words be put away, when the writing pauses."""
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._written or self._closed)
@@ -238,6 +238,7 @@ class Opened:
                 view = self.view(scope)
                 view.embed(stop=lambda: self._closed)
                 view.sync(stop=lambda: self._closed)
+                view.keep()
             except MemoryClosed:
                 return
             except AgentMemError as error:

@@ -50,13 +50,19 @@ class Scope(tuple[str, ...]):
     __slots__ = ()
 
     def __new__(cls, parts: str | Iterable[str]) -> Self:
-        """`Scope("user:ana/agent:guide")` or `Scope(("user:ana", "agent:guide"))`."""
+        """`Scope("user:ana/agent:guide")` or `Scope(("user:ana", "agent:guide"))`.
+
+        A path is split at each `/`, so a part that somebody else named is given as a part: `Scope(("user:" + name,))`.
+        """
         listed = parts.split("/") if isinstance(parts, str) else list(many(parts, "a scope"))
         for part in listed:
             if not isinstance(part, str) or not _SCOPE_PART.fullmatch(part) or part != part.strip():
+                several = isinstance(part, str) and "/" in part
                 raise InvalidInput(
                     f"{part!r} cannot be part of a scope",
-                    way_out="Use 1 to 200 characters without '/' and control characters, such as user:ana.",
+                    way_out='Give several parts one by one: memory.scope("user:ana", "notes").'
+                    if several
+                    else "Use 1 to 200 characters without '/' and control characters, such as user:ana.",
                 )
             plain_text(part, "scope")
         if not listed:

@@ -12,22 +12,27 @@ from hypothesis import settings
 
 from agentmem.memory import Memory
 from tests.fakes import TinyEmbedder
-from tests.postgres import durable_postgres, postgres, postgres_url, postgres_urls, skipped
+from tests.postgres import durable_postgres, postgres, postgres_ledger, postgres_url, postgres_urls, skipped
 
-__all__ = ["durable_postgres", "postgres", "postgres_url", "postgres_urls"]
+__all__ = ["durable_postgres", "postgres", "postgres_ledger", "postgres_url", "postgres_urls"]
 
 # No deadline: a busy machine is no failure. No database: a test must not depend on an earlier run.
 settings.register_profile("agentmem", deadline=None, database=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("agentmem")
 
 DATABASES = ["sqlite", "postgres"]
-# What a verb does must not depend on where the memory is kept: these files' tests run on every database.
-EVERYWHERE = {"test_undo", "test_verbs"}
+# Where a file's tests have their memory, if not on SQLite alone. What a verb does must not depend on it.
+PLACES = {
+    "test_undo": DATABASES,
+    "test_verbs": DATABASES,
+    "test_postgres": ["postgres"],
+    "test_postgres_faults": ["postgres"],
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "place" in metafunc.fixturenames and metafunc.module.__name__ in EVERYWHERE:
-        metafunc.parametrize("place", DATABASES, indirect=True)
+    if "place" in metafunc.fixturenames and (databases := PLACES.get(metafunc.module.__name__)):
+        metafunc.parametrize("place", databases, indirect=True)
 
 
 @pytest.fixture

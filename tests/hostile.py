@@ -84,11 +84,12 @@ def idlike(text: str) -> bool:
     return storable(text) and 0 < len(text) <= 200 and text == text.strip()
 
 
-def scopelike(text: str) -> bool:
-    def part(text: str) -> bool:
-        return idlike(text) and not any(letter < " " or letter == "\x7f" for letter in text)
+def partlike(text: str) -> bool:
+    return idlike(text) and not any(letter < " " or letter in "/\x7f" for letter in text)
 
-    return all(part(each) for each in text.split("/"))
+
+def scopelike(text: str) -> bool:
+    return all(partlike(each) for each in text.split("/"))
 
 
 def kindlike(text: str) -> bool:

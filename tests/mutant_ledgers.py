@@ -5,6 +5,7 @@ Each stands beside the promise that it must break. The sound one that they are m
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import types
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from agentmem.ledger import Delta, Draft, Ledger, Reader, Serving
+from agentmem.ledger import Delta, Draft, Ledger, Reader, Segment, Serving
 from agentmem.records import Change, Record, Scope, State
 from agentmem_stores.plain import PlainLedger, PlainScope
 from agentmem_stores.testing import LedgerSubject
@@ -186,6 +187,43 @@ class MovesAnyCursor(_Broken):
         transaction.put_vectors = put_vectors
 
 
+class KeepsSegments(_Broken):
+    def tamper(self, transaction: Any) -> None:
+        sound = transaction.erase
+
+        def erase(ids: Sequence[str], **more: Any) -> list[Change]:
+            held = dict(transaction._kept.segments)
+            changes = cast("list[Change]", sound(ids, **more))
+            transaction._kept.segments.update(held)
+            return changes
+
+        transaction.erase = erase
+
+
+class TakesOldSegments(_Broken):
+    def tamper(self, transaction: Any) -> None:
+        def put_segment(projection: str, segment: Segment, *, standing: Sequence[int], kept: int) -> bool:
+            held = transaction._kept.segments.get(projection, [])
+            if [until for until, _ in held] != list(standing):
+                return False
+            body = base64.b64encode(segment.data).decode()
+            transaction._kept.segments[projection] = [*held[:kept], (segment.until, body)]
+            return True
+
+        transaction.put_segment = put_segment
+
+
+class TakesAnySegment(_Broken):
+    def tamper(self, transaction: Any) -> None:
+        sound = transaction.put_segment
+
+        def put_segment(projection: str, segment: Segment, *, standing: Sequence[int], kept: int) -> bool:
+            here = [one.until for one in transaction.segments(projection)]
+            return bool(sound(projection, segment, standing=here, kept=kept))
+
+        transaction.put_segment = put_segment
+
+
 class ServesAnybody(_Broken):
     def tamper(self, transaction: Any) -> None:
         def serve(serving: Serving, *, instead_of: str | None) -> bool:
@@ -282,6 +320,9 @@ BROKEN: Final[dict[LedgerSubject, str]] = {
     ledger(KeepsBodies): "erasing leaves an entry without a body and nothing else",
     ledger(MovesAnyCursor): "a cursor moves only from where it is believed to stand",
     ledger(ServesAnybody): "an embedder serves only instead of the one believed to serve",
+    ledger(KeepsSegments): "an erasure takes all segments and none from before it comes back",
+    ledger(TakesOldSegments): "an erasure takes all segments and none from before it comes back",
+    ledger(TakesAnySegment): "a segment is refused where others stand than believed",
     ledger(Restless): "a snapshot stands still while others write",
     ledger(CutsWindowsShort): "any windows of changes lead to what stands",
     ledger(NeverTellsWhatIsGone): "a window says up to where it is complete",

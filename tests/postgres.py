@@ -17,14 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
 import pytest
 from sqlalchemy import URL
 
+from agentmem import Memory
 from agentmem.ledger import ScopedLedger, Transaction
+from agentmem.opened import open_ledger
+from agentmem_stores.sql.ledger import SqlLedger
+from tests.fakes import TinyEmbedder
 
 PATIENCE_S = 60.0  # for a server to start, on a machine that is busy with other work
 USER, GUARDED, PASSWORD = "agentmem", "guarded", "s3cret-p@ss/word"
@@ -169,6 +173,10 @@ class Server:
         )
 
 
+def opened(url: str, **more: Any) -> Memory:
+    return Memory.open(url, embedder=TinyEmbedder(), **more)
+
+
 def schema_of(url: str) -> str:
     return url.partition("schema=")[2].partition("&")[0]
 
@@ -242,3 +250,10 @@ def postgres_urls(postgres: Server) -> Iterator[Callable[[], str]]:
 @pytest.fixture
 def postgres_url(postgres_urls: Callable[[], str]) -> str:
     return postgres_urls()
+
+
+@pytest.fixture
+def postgres_ledger(postgres_url: str) -> Iterator[SqlLedger]:
+    made = cast(SqlLedger, open_ledger(postgres_url))
+    yield made
+    made.close()

@@ -7,10 +7,7 @@ import multiprocessing
 import os
 import re
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from agentmem_apps.doctor.mounts import is_network, is_shared_with_host, kind_of
 from agentmem_apps.doctor.salvage import salvage
 from agentmem_apps.importers.run import import_file
 from agentmem_stores.sql.ledger import FILE_NAME
+from tests.disks import filled_up, make_read_only, small_disk
 from tests.doctoring import (
     ALL,
     Run,
@@ -175,26 +173,10 @@ def test_a_folder_that_may_not_be_written_is_told() -> None:
         shutil.rmtree(base)
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    except FileNotFoundError as error:
-        pytest.skip(f"NOT TESTED on a real mount: there is no mount ({error})")
-    if done.returncode:
-        pytest.skip(f"NOT TESTED on a real mount: a tmpfs needs root ({done.stderr.strip()})")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True, timeout=PATIENCE_S)
-
-
 def test_a_read_only_file_system_is_told(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "32m") as disk:
+    with small_disk(tmp_path / "disk") as disk:
         filled(disk / "m", 3)
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=PATIENCE_S)
+        make_read_only(disk)
         told = {finding.name: finding for finding in amiss(disk / "m", fix=True)}
         assert told["read-only"].severity == "fault"
         assert f"the file system under {disk / 'm'} is mounted read-only" in told["read-only"].sentence
@@ -202,19 +184,13 @@ def test_a_read_only_file_system_is_told(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_is_told_before_and_after(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "32m") as disk:
+    with small_disk(tmp_path / "disk") as disk:
         filled(disk / "m", 3)
         [found] = [finding for finding in amiss(disk / "m") if finding.name == "disk"]
         assert (found.severity, "may need 100 MB" in found.sentence) == ("warning", True)
-        with (disk / "ballast").open("wb", buffering=0) as file:
-            try:
-                while file.write(bytes(4_096)):
-                    pass
-            except OSError:
-                pass
-        found = next(finding for finding in amiss(disk / "m") if finding.name == "disk")
-        assert (found.severity, found.sentence.startswith("the disk is full (0 kB free)")) == ("fault", True)
-        (disk / "ballast").unlink()
+        with filled_up(disk):
+            found = next(finding for finding in amiss(disk / "m") if finding.name == "disk")
+            assert (found.severity, found.sentence.startswith("the disk is full (0 kB free)")) == ("fault", True)
         assert [finding.severity for finding in amiss(disk / "m")] == ["warning"]
 
 

@@ -30,6 +30,7 @@ from tests.hostile import (
     kindlike,
     mixed,
     never,
+    partlike,
     scopelike,
     storable,
     whatever,
@@ -108,10 +109,10 @@ def narrowed(memory: Memory, filters: dict[str, Any], **fields: Any) -> tuple[An
     return (record.id in found, other.id in found), (True, False)
 
 
-def inside(memory: Memory, path: str) -> tuple[Scope, Scope]:
-    handle = memory.scope(path)
+def inside(memory: Memory, part: str) -> tuple[Scope, Scope]:
+    handle = memory.scope(part)
     assert kept(handle, handle.add("inside")).scope == handle.bound
-    return handle.bound, Scope(path)
+    return handle.bound, Scope((part,))
 
 
 def opened_in(memory: Memory, **arguments: Any) -> Memory:
@@ -211,7 +212,7 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("open", "index"): Slot(lambda m, t: (opened_in(m, index=t), None), never),
     ("open", "durability"): Slot(lambda m, t: (opened_in(m, durability=t), None), never),
     ("open", "actor"): Slot(lambda m, t: (acting(m, t).actor, t)),
-    ("scope", "parts"): Slot(inside, scopelike),
+    ("scope", "parts"): Slot(inside, partlike),
     ("step", "cause"): Slot(lambda m, t: (in_step(m, t).cause, t)),
     ("step", "actor"): Slot(lambda m, t: (in_step(m, "", t).actor, t or "user")),
     **{("add", name): slot for name, slot in same_fields(added).items()},

@@ -45,7 +45,7 @@ from agentmem import (
     RecordNotFound,
     Source,
 )
-from agentmem.records import State
+from agentmem.records import Scope, State
 from agentmem_stores.sql.jobs import Jobs
 from agentmem_stores.sql.ledger import FILE_NAME, open_sqlite
 from tests.fakes import TinyEmbedder
@@ -152,7 +152,7 @@ def test_pain_06_deleting_all_of_one_user_leaves_every_other_byte_identical(tmp_
     """
     scopes = ["user:ana", "user:ana/agent:guide", "user:an", "user:anabel", "user:%", "user:_na", "USER:ANA", "default"]
     with opened(tmp_path / "m") as memory:
-        handles = {name: memory.scope(name) for name in scopes}
+        handles = {name: memory.scope(*Scope(name)) for name in scopes}
         for handle in handles.values():
             first, second = handle.add_many(["we met at the harbour", "it rained"])
             handle.merge(first.id, second.id)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import psycopg
 import pytest
@@ -22,32 +22,13 @@ from sqlalchemy import text
 from agentmem import Memory
 from agentmem.errors import InvalidInput
 from agentmem.opened import open_ledger
-from agentmem.records import DEFAULT_SCOPE, Record, Scope, State
+from agentmem.records import DEFAULT_SCOPE, Record, Scope
 from agentmem_stores.sql.jobs import Jobs
 from agentmem_stores.sql.ledger import SqlLedger
-from tests.fakes import TinyEmbedder
-from tests.postgres import Server, holding_open, schema_of
+from tests.postgres import Server, holding_open, opened, schema_of
 from tests.test_stateful import Verbs
 
-ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
 MARK = "Zürich-péché-7731"
-
-
-def opened(url: str, **more: Any) -> Memory:
-    return Memory.open(url, embedder=TinyEmbedder(), **more)
-
-
-@pytest.fixture
-def memory(postgres_url: str) -> Iterator[Memory]:
-    with opened(postgres_url) as memory:
-        yield memory
-
-
-@pytest.fixture
-def ledger(postgres_url: str) -> Iterator[SqlLedger]:
-    made = cast(SqlLedger, open_ledger(postgres_url))
-    yield made
-    made.close()
 
 
 # ── what is promised ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -62,13 +43,13 @@ def test_a_commit_waits_for_the_disk_whatever_the_servers_habit(postgres_url: st
 
 
 def test_a_job_is_taken_past_those_that_others_are_taking_and_past_every_writer(
-    postgres: Server, ledger: SqlLedger, postgres_url: str
+    postgres: Server, postgres_ledger: SqlLedger, postgres_url: str
 ) -> None:
-    jobs = Jobs(ledger, Scope("user:ana"))
+    jobs = Jobs(postgres_ledger, Scope("user:ana"))
     first, second, third = (jobs.put("extract", {}) for _ in range(3))
     with psycopg.connect(host=str(postgres.folder), dbname="agentmem", user="agentmem") as other:
         other.execute(f"SELECT 1 FROM {schema_of(postgres_url)}.jobs WHERE id = %s FOR UPDATE", [first])
-        with holding_open(ledger.bind(Scope("user:ana"))):
+        with holding_open(postgres_ledger.bind(Scope("user:ana"))):
             taken = [jobs.take("one"), jobs.take("two"), jobs.take("three")]
             assert [job and job.id for job in taken] == [second, third, None]
             assert jobs.done(third, "two")

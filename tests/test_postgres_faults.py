@@ -9,9 +9,8 @@ import logging
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
 
 import psycopg
 import pytest
@@ -20,31 +19,10 @@ from agentmem import Memory, verbs
 from agentmem.errors import LedgerError
 from agentmem.ledger import ScopedLedger, Transaction
 from agentmem.opened import open_ledger
-from agentmem.records import DEFAULT_SCOPE, Record, Scope, State
+from agentmem.records import DEFAULT_SCOPE, Record, Scope
 from agentmem_stores.sql import engine as engine_module
 from agentmem_stores.sql.ledger import SqlLedger
-from tests.fakes import TinyEmbedder
-from tests.postgres import GUARDED, PASSWORD, Server, holding_open, schema_of
-
-ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
-MARK = "Zürich-péché-7731"
-
-
-def opened(url: str, **more: Any) -> Memory:
-    return Memory.open(url, embedder=TinyEmbedder(), **more)
-
-
-@pytest.fixture
-def memory(postgres_url: str) -> Iterator[Memory]:
-    with opened(postgres_url) as memory:
-        yield memory
-
-
-@pytest.fixture
-def ledger(postgres_url: str) -> Iterator[SqlLedger]:
-    made = cast(SqlLedger, open_ledger(postgres_url))
-    yield made
-    made.close()
+from tests.postgres import GUARDED, PASSWORD, Server, holding_open, opened, schema_of
 
 
 def added(scoped: ScopedLedger, text: str) -> Record:
@@ -273,9 +251,9 @@ def test_a_memory_whose_server_went_away_closes_without_a_word(
 
 
 def test_a_connection_lost_in_the_middle_fails_its_work_alone_and_nothing_of_it_is_kept(
-    postgres: Server, ledger: SqlLedger
+    postgres: Server, postgres_ledger: SqlLedger
 ) -> None:
-    ana = ledger.bind(Scope("user:ana"))
+    ana = postgres_ledger.bind(Scope("user:ana"))
     kept = added(ana, "kept")
 
     def work(transaction: Transaction) -> None:
@@ -292,8 +270,8 @@ def test_a_connection_lost_in_the_middle_fails_its_work_alone_and_nothing_of_it_
     assert ([record.text for record in ana.scan()], ana.head(), ana.verify()) == (["kept", "after"], 2, [])
 
 
-def test_a_snapshot_whose_connection_is_lost_says_so(postgres: Server, ledger: SqlLedger) -> None:
-    ana = ledger.bind(Scope("user:ana"))
+def test_a_snapshot_whose_connection_is_lost_says_so(postgres: Server, postgres_ledger: SqlLedger) -> None:
+    ana = postgres_ledger.bind(Scope("user:ana"))
     added(ana, "here")
     with pytest.raises(LedgerError, match="lost"), ana.snapshot() as reader:  # noqa: PT012
         assert reader.head() == 1

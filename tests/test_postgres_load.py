@@ -18,8 +18,7 @@ from agentmem import Memory
 from agentmem.errors import Conflict, LedgerError
 from agentmem.opened import open_ledger
 from agentmem.records import Record, Scope, State
-from tests.fakes import TinyEmbedder
-from tests.postgres import Server
+from tests.postgres import Server, opened
 
 FRESH_PROCESS = multiprocessing.get_context("spawn")  # a fork would inherit the parent's connections
 PATIENCE_S = 60.0
@@ -30,10 +29,6 @@ ROOTS = [ANA, "user:bea", "user:cy", NOTES]
 THE_END = "the end"
 WRITERS, READERS = 4, 4
 THREADS, VERBS = 3, 24  # in each writer, and of each of its threads
-
-
-def opened(url: str, **more: Any) -> Memory:
-    return Memory.open(url, embedder=TinyEmbedder(), **more)
 
 
 # ── many processes ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -80,7 +75,7 @@ def _write(memory: Memory, chance: random.Random) -> Written:
             done.edits += 1
         else:
             scope = chance.choice(ROOTS)
-            done.ids[scope].append(memory.scope(scope).add(f"text {n}").id)
+            done.ids[scope].append(memory.scope(*Scope(scope)).add(f"text {n}").id)
     return done
 
 
@@ -132,7 +127,7 @@ def test_four_processes_write_and_four_read_what_none_had_made(postgres_url: str
         counted = ana.get("counted")
         assert (counted.text, counted.revision) == (str(edits), edits + 1)
         for scope in ROOTS:
-            bound = memory.scope(scope)
+            bound = memory.scope(*Scope(scope))
             ids = sorted(id for part in written for id in part.ids[scope])
             assert sorted(record.id for record in bound.records() if record.text.startswith("text")) == ids
             assert bound.verify() == []

@@ -113,7 +113,7 @@ _VERBS: dict[str, Callable[[Memory, list[Memory]], object]] = {
 @given(st.lists(st.tuples(st.sampled_from(SCOPES), st.sampled_from(sorted(_VERBS))), min_size=8, max_size=25))
 def test_pain_08_no_verb_touches_another_scope(done: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder, Memory.open(folder, embedder=TinyEmbedder()) as memory:
-        handles = {name: memory.scope(name) for name in SCOPES}
+        handles = {name: memory.scope(*Scope(name)) for name in SCOPES}
         for name in ("user:a", "user:a/b", "user:ab", "user:_"):
             _fill(handles[name], [])
         for handle in handles.values():
@@ -162,7 +162,7 @@ def test_an_id_of_another_scope_is_not_found(
     theirs = memory.scope("user:a").add("theirs")
     undone = memory.scope("user:a").add("theirs, and taken back")
     memory.scope("user:a").undo()
-    mine = memory.scope("user:a/b" if inner else "user:ab")
+    mine = memory.scope(*(("user:a", "b") if inner else ("user:ab",)))
     mine.add("mine")
     memory.scope("user:a").flush()
     mine.flush()
@@ -198,13 +198,37 @@ def test_a_handle_narrows_only(memory: Memory) -> None:
     ana = memory.scope("user:ana")
     assert ana.bound == Scope(("user:ana",))
     assert ana.scope("agent:guide", "session:4").bound == Scope("user:ana/agent:guide/session:4")
-    assert ana.scope("agent:guide/session:4").bound == Scope("user:ana/agent:guide/session:4")
+    assert ana.scope(*Scope("agent:guide/session:4")).bound == Scope("user:ana/agent:guide/session:4")
     assert ana.scope("default").bound == Scope("user:ana/default")
     assert ana.scope("user:bob").bound == Scope("user:ana/user:bob")
     assert ana.scope("..").bound == Scope(("user:ana", ".."))
     for way in ((), ("",), ("/",), ("a", ""), ("a//b",), ("\0",), ("a\n",), ("x" * 201,)):
         with pytest.raises(InvalidInput):
             ana.scope(*way)
+
+
+@pytest.mark.parametrize("name", ["ana/secret", "ana/", "/ana", "ana/../bob", "/"])
+@pytest.mark.parametrize("within", [(), ("app:chat",)])
+def test_a_name_with_a_slash_does_not_reach_into_anothers_scope(
+    memory: Memory, within: tuple[str, ...], name: str
+) -> None:
+    handle = memory.scope(*within) if within else memory
+    secret = handle.scope("user:ana", "secret").add("a secret")
+    before = rows(memory)
+    for parts in (("user:" + name,), ("users", "user:" + name)):
+        with pytest.raises(InvalidInput) as refused:
+            handle.scope(*parts)
+        assert refused.value.way_out == 'Give several parts one by one: memory.scope("user:ana", "notes").'
+    with pytest.raises(InvalidInput, match="cannot be part of a scope"):
+        Memory.open(memory.url, scope=("user:" + name,), embedder=TinyEmbedder())
+    assert rows(memory) == before
+    assert list(handle.scope(*Scope("user:ana/secret")).records()) == [secret]  # a path of one's own, spread
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3))
+def test_whatever_the_names_a_scope_has_as_many_parts_as_were_given(names: list[str]) -> None:
+    with suppress(InvalidInput):
+        assert tuple(Scope(iter(names))) == tuple(names)
 
 
 def test_a_scope_does_not_see_what_is_inside_it(memory: Memory) -> None:
@@ -230,7 +254,7 @@ def test_a_scope_bound_at_opening_is_the_same_scope(tmp_path: Path) -> None:
 
 
 def test_scopes_of_one_root_share_a_counter_and_nothing_else(memory: Memory) -> None:
-    one, two = memory.scope("user:a"), memory.scope("user:a/b")
+    one, two = memory.scope("user:a"), memory.scope("user:a", "b")
     for i in range(3):
         one.add(f"one {i}")
         two.add(f"two {i}")

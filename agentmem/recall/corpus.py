@@ -1,17 +1,18 @@
 """One scope's live records as columns and postings, in memory: what the signals score and the filters cut.
 
-Built from the ledger when a scope is first asked, then kept fresh change by change. An edited record gets a new row
-and its old one is marked dead; dead rows are swept once they are a quarter of all. It holds no text: hits are read
-from the ledger.
+Built when a scope is first asked, from what was kept of it or from the ledger, then kept fresh change by change. An
+edited record gets a new row and its old one is marked dead; dead rows are swept once they are a quarter of all. It
+holds no text: hits are read from the ledger.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,59 @@ Rows: TypeAlias = NDArray[np.intp]
 Ints: TypeAlias = "array[int]"
 _SWEEP_AT = 0.25
 _SWEEP_FROM = 100
+
+
+class Listing(NamedTuple):
+    """Keys, and for each its rows (ascending, counted from the first of the cut), one key's behind the other's."""
+
+    keys: list[Any]  # terms, or (column, value)
+    ends: NDArray[np.int64]  # of each key's share of what follows
+    rows: NDArray[np.int32]
+
+    def check(self, rows: int) -> None:
+        """ValueError unless it fits so many rows."""
+        ends = np.concatenate([[0], self.ends])
+        if len(set(self.keys)) != len(self.keys) or len(self.keys) != len(self.ends):
+            raise ValueError("its keys do not fit its lists")
+        within = bool(((ends >= 0) & (ends <= len(self.rows))).all())  # else the differences could overflow
+        if not within or bool((np.diff(ends) <= 0).any()) or ends[-1] != len(self.rows):
+            raise ValueError("its lists have no sound ends")
+        rising = np.diff(self.rows, prepend=-1) > 0
+        rising[ends[:-1]] = True
+        if not bool(((self.rows >= 0) & (self.rows < rows) & rising).all()):
+            raise ValueError("its lists do not fit its rows")
+
+
+class Cut(NamedTuple):
+    """The rows of a corpus from one of them on, by themselves. What is dead is in no list, and its words are gone."""
+
+    position: NDArray[np.int64]
+    at: NDArray[np.int64]
+    length: NDArray[np.int32]
+    dead: NDArray[np.uint8]
+    dropped: NDArray[np.int32]  # rows before the first that were dead
+    words: Listing
+    counts: NDArray[np.int32]  # how often the word is in the row, along `words.rows`
+    labels: Listing
+
+    def check(self) -> None:
+        """ValueError unless its parts fit each other."""
+        rows = len(self.position)
+        standing = self.position[self.dead == 0]
+        if not len(self.at) == len(self.length) == len(self.dead) == rows:
+            raise ValueError("its columns are of different lengths")
+        if len(self.counts) != len(self.words.rows):
+            raise ValueError("its words are not counted")
+        if bool((self.length < 0).any()) or bool((self.dead > 1).any()) or bool((self.counts < 1).any()):
+            raise ValueError("a number of it is out of range")
+        if len(np.unique(standing)) < len(standing):
+            raise ValueError("two of its rows are one record's")
+        if not all(isinstance(key, str) for key in self.words.keys):
+            raise ValueError("a word of it is no word")
+        if not all(len(key) == 2 and all(isinstance(part, str) for part in key) for key in self.labels.keys):
+            raise ValueError("a label of it is no label")
+        self.words.check(rows)
+        self.labels.check(rows)
 
 
 class _Columns:
@@ -58,6 +112,8 @@ class Corpus:
         self._labels: dict[tuple[str, str], Ints] = {}  # (column, value) → rows, ascending
         self._terms_alive = 0
         self._arrays: _Columns | None = None
+        self.touched = 0  # rows added and rows that died, ever
+        self.sweeps = 0
 
     @property
     def _columns(self) -> _Columns:
@@ -94,6 +150,7 @@ class Corpus:
 
     def _append(self, record: Record) -> None:
         row = self.rows
+        self.touched += 1
         counted = Counter(terms(embedding_text(record)))
         self._row_of[record.position] = row
         self._position.append(record.position)
@@ -116,11 +173,13 @@ class Corpus:
     def _drop(self, position: int) -> None:
         row = self._row_of.pop(position, None)
         if row is not None:
+            self.touched += 1
             self._dead[row] = 1
             self._terms_alive -= self._length[row]
 
     def _sweep(self) -> None:
         """Renumber the rows without the dead ones."""
+        self.sweeps += 1
         alive = ~np.frombuffer(bytes(self._dead), np.bool_)
         new_row = np.cumsum(alive, dtype=np.int32) - 1
         for name in ("_position", "_at", "_length"):
@@ -143,6 +202,56 @@ class Corpus:
         self._dead = bytearray(self.rows)
         self._row_of = {position: row for row, position in enumerate(self._position)}
 
+    # ── in pieces ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def cut(self, first: int) -> Cut:
+        """The rows from `first` on, as `append` takes them."""
+        dead = np.frombuffer(bytes(self._dead), np.uint8)
+        words, counts = _listing(((term, *lists) for term, lists in self._words.items()), first, dead)
+        labels, _ = _listing(((label, rows, rows) for label, rows in self._labels.items()), first, dead)
+        return Cut(
+            position=np.array(self._position[first:], np.int64),
+            at=np.array(self._at[first:], np.int64),
+            length=np.array(self._length[first:], np.int32),
+            dead=dead[first:],
+            dropped=np.flatnonzero(dead[:first]).astype(np.int32),
+            words=words,
+            counts=counts,
+            labels=labels,
+        )
+
+    def append(self, cut: Cut) -> None:
+        """Put a cut behind the rows there are: those that stood before its first. ValueError when they cannot be."""
+        first = self.rows
+        self._arrays = None
+        if len(cut.dropped) and not 0 <= cut.dropped.min() <= cut.dropped.max() < first:
+            raise ValueError("it drops rows that are not there")
+        for row in cut.dropped.tolist():
+            if not self._dead[row]:  # or its record may have another row by now
+                self._drop(self._position[row])
+        alive = np.flatnonzero(cut.dead == 0)
+        fresh = dict(zip(cut.position[alive].tolist(), (alive + first).tolist(), strict=True))
+        if not fresh.keys().isdisjoint(self._row_of):
+            raise ValueError("a row of it is there already")
+        self._row_of |= fresh
+        self._position.frombytes(cut.position.astype(np.int64).tobytes())
+        self._at.frombytes(cut.at.astype(np.int64).tobytes())
+        self._length.frombytes(cut.length.astype(np.intc).tobytes())
+        self._dead += cut.dead.tobytes()
+        self._terms_alive += int(cut.length[alive].sum())
+        self.touched += len(cut.position)
+        counts = memoryview(cut.counts.astype(np.intc).tobytes())
+        for term, rows, where in _lists(cut.words, first):
+            held = self._words.get(term)
+            if held is None:
+                held = self._words[term] = (array("i"), array("i"))
+            held[0].frombytes(rows)
+            held[1].frombytes(counts[where])
+        for label, rows, _ in _lists(cut.labels, first):
+            self._labels.setdefault(label, array("i")).frombytes(rows)
+
+    # ── columns and postings ─────────────────────────────────────────────────────────────────────────────────────
+
     def lengths(self) -> NDArray[np.intc]:
         """Terms in each row."""
         return self._columns.length
@@ -158,6 +267,10 @@ class Corpus:
 
     def positions(self, rows: Rows) -> NDArray[np.int64]:
         return self._columns.position[rows]
+
+    def standing(self) -> NDArray[np.int64]:
+        """Positions of the live records, ascending."""
+        return self._columns.held
 
     def rows_of(self, positions: Sequence[int] | NDArray[np.int64]) -> Rows:
         """The rows of these positions; -1 for those that are not here."""
@@ -183,6 +296,36 @@ class Corpus:
                 named[np.array(self._labels.get((column, value), ()), np.intp)] = True
             mask = named if mask is None else mask & named
         return columns.rows if mask is None else columns.rows[mask[columns.rows]]
+
+
+def _listing(
+    held: Iterable[tuple[Any, Ints, Ints]], first: int, dead: NDArray[np.uint8]
+) -> tuple[Listing, NDArray[np.int32]]:
+    """What of these lists (rows, and a number for each) lies in the rows from `first` on that are not dead."""
+    keys, ends, rows, numbers = list[Any](), list[int](), array("i"), array("i")
+    for key, listed, beside in held:
+        if listed[-1] >= first:
+            start = bisect_left(listed, first)
+            keys.append(key)
+            rows.extend(listed[start:] if start else listed)
+            numbers.extend(beside[start:] if start else beside)
+            ends.append(len(rows))
+    all_rows = np.array(rows, np.int32)
+    alive = dead[all_rows] == 0
+    until = np.concatenate([[0], np.cumsum(alive)])[np.array(ends, np.int64)]
+    filled = np.diff(until, prepend=0) > 0
+    kept = [key for key, some in zip(keys, filled.tolist(), strict=True) if some]
+    return Listing(kept, until[filled], all_rows[alive] - np.int32(first)), np.array(numbers, np.int32)[alive]
+
+
+def _lists(listing: Listing, first: int) -> Iterator[tuple[Any, memoryview, slice]]:
+    """Each key, the bytes of its rows, counted from 0, and where the bytes of its counts lie."""
+    rows = memoryview((listing.rows.astype(np.intc) + np.intc(first)).tobytes())
+    start = 0
+    for key, end in zip(listing.keys, (listing.ends * array("i").itemsize).tolist(), strict=True):
+        where = slice(start, end)
+        yield key, rows[where], where
+        start = end
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -25,6 +25,7 @@ from agentmem.ledger import Delta, ScopedLedger
 from agentmem.recall.corpus import Corpus
 from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.pause import Pause
+from agentmem.recall.segments import Segments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,8 @@ class View:
         self.embeddings = embeddings
         self.corpus = Corpus()
         self.lock = threading.RLock()
+        self._segments = Segments(embeddings.ledger, self.lock, lambda: (self.corpus, self._followed))
+        self._loaded = False
         self._indexing = indexing
         self._wake = wake
         self._followed = 0
@@ -91,6 +94,9 @@ class View:
             head = max(self._head, self._followed)  # as `current` has just seen it
             if self.index.cursor > head:  # of a ledger that was set back to a backup
                 self._tried(self.index.clear)
+            if not self._loaded:
+                self._loaded = True
+                self.corpus, self._followed = self._segments.load(head)
             while self._followed < head:
                 delta = self.ledger.changed(self._followed, _WINDOW)
                 in_step = self.index.cursor == self._followed
@@ -103,7 +109,7 @@ class View:
             if self.index.cursor < head:
                 self._embedded(head, deadline)
                 self._catch_up()
-            if self.index.waiting >= _SYNC_AT:
+            if self.index.waiting >= _SYNC_AT or self._segments.due:
                 self._wake()
 
     def _embedded(self, until: int, deadline: float) -> bool:
@@ -154,10 +160,21 @@ class View:
     def _catch_up(self) -> None:
         """Feed the index what it lacks of the part of the journal that is embedded."""
         reach = min(self.embeddings.reach, self._followed)
+        if not self.index.cursor and reach and not self._fill(reach):
+            return
         while self.index.cursor < reach:
             delta = self.ledger.changed(self.index.cursor, _WINDOW)
             if not self._feed(delta, min(delta.head, reach)):
                 return
+
+    def _fill(self, reach: int) -> bool:
+        """Feed an empty index every live record there is, by position alone: no record is read for it."""
+        live = self.corpus.standing().tolist()
+        for start in range(0, len(live), _WINDOW):
+            window = live[start : start + _WINDOW]
+            if not self._put(window, [], reach, self.index.cursor if start + _WINDOW < len(live) else reach):
+                return False
+        return True
 
     def _unsay(self, delta: Delta) -> None:
         """Take out what is in the index with the vector of words that an edit took away, until there is a new one."""
@@ -171,6 +188,10 @@ class View:
         """Whether the index was fed: not while vectors are missing that somebody dropped, to have them made anew."""
         live = [record.position for record in delta.records if record.state == "live"]
         dead = [record.position for record in delta.records if record.state != "live"]
+        return self._put(live, [*dead, *delta.gone], cursor, cursor)
+
+    def _put(self, live: list[int], gone: list[int], reach: int, cursor: int) -> bool:
+        """As `_feed`: everything up to `reach` is embedded, and the index stands at `cursor` then."""
         if not self._damage.over:
             return False
         try:
@@ -178,8 +199,8 @@ class View:
         except LedgerError as error:  # one is damaged: by their words they can still be found
             self._damage.failed("recall goes on without some vectors: %s. %s", error, error.way_out)
             return False
-        # What changed after `cursor` may wait for its vector, and comes again. Everything else has one, or had.
-        bare = np.setdiff1d([position for position in live if position <= cursor], known.positions)
+        # What changed after `reach` may wait for its vector, and comes again. Everything else has one, or had.
+        bare = np.setdiff1d([position for position in live if position <= reach], known.positions)
         if len(bare) and self.embeddings.cursor < bare[-1]:
             self.embeddings.reach = 0
             return False
@@ -191,7 +212,7 @@ class View:
                 way_out="Give the embedder another id: vectors of two models are never mixed.",
             )
         matrix = known.matrix.reshape(-1, dimension)
-        self._tried(lambda: self.index.apply(known.positions, matrix, [*dead, *delta.gone], cursor))
+        self._tried(lambda: self.index.apply(known.positions, matrix, gone, cursor))
         return True
 
     # ── the index ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -275,6 +296,31 @@ class View:
             raise IndexUnavailable(f"{index.name} failed while it was filled", index=index.name)
         return len(index)
 
+    # ── the words ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep(self) -> None:
+        """Let the ledger keep the corpus, when enough of it is new. In the background, beside recalls."""
+        if not self._segments.due:
+            return
+        try:
+            self._segments.keep()
+        except LedgerError as error:  # full, read-only, or gone: the next process takes the texts in again
+            log.debug("the words are not kept: %s", error)
+
+    def rewrite(self, progress: Progress | None = None) -> int:
+        """Take every text in again, and keep that alone; the number of records. LedgerError."""
+        corpus, followed, head = Corpus(), 0, self.ledger.head()
+        while followed < head:
+            delta = self.ledger.changed(followed, _WINDOW)
+            corpus.apply(delta.records, delta.gone)
+            followed = delta.head
+            if progress is not None:
+                progress(min(followed, head), head)
+        with self.lock:
+            self.corpus, self._followed, self._loaded = corpus, followed, True
+        self._segments.keep(anew=True)
+        return len(corpus)
+
     # ── the question ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def embed_cue(self, text: str) -> NDArray[np.float32] | None:
@@ -303,5 +349,6 @@ class View:
         self._closed = self.embeddings.closed = True
         if (worker := self._worker) is not None and worker is not threading.current_thread():
             worker.join(_PATIENCE_S)
+        self.keep()
         with self.lock:
             self.index.close()

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from agentmem.errors import Conflict
-from agentmem.ledger import Delta, Draft, Reader, Serving, Transaction, Vectors, vectors_cursor
+from agentmem.ledger import Delta, Draft, Reader, Segment, Serving, Transaction, Vectors, vectors_cursor
 from agentmem.records import Change, Record, Scope, State
 from agentmem.values import new_id, now
 from agentmem.verify import disagreements
@@ -39,6 +39,7 @@ class _Kept:
     journal: list[tuple[int, Change]] = field(default_factory=list)  # (position, change)
     vectors: dict[str, dict[int, tuple[str, str]]] = field(default_factory=dict)  # embedder → position → hex, base64
     cursors: dict[str, int] = field(default_factory=dict)
+    segments: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # projection → until, base64
     serving: Serving | None = None
 
     @classmethod
@@ -48,6 +49,7 @@ class _Kept:
             [(position, Change.from_json(body)) for position, body in data["journal"]],
             {name: {int(at): tuple(pair) for at, pair in kept.items()} for name, kept in data["vectors"].items()},
             data["cursors"],
+            {name: [(until, body) for until, body in kept] for name, kept in data.get("segments", {}).items()},
             Serving(*data["serving"]) if data.get("serving") else None,  # none in states of 0.1
         )
 
@@ -57,6 +59,7 @@ class _Kept:
             "journal": [[position, change.to_json()] for position, change in self.journal],
             "vectors": self.vectors,
             "cursors": self.cursors,
+            "segments": self.segments,
             "serving": self.serving,
         }
 
@@ -216,6 +219,10 @@ class _PlainReader:
         matrix = np.array(rows, np.float32) if rows else np.empty((0, 0), np.float32)
         return Vectors(np.array(chosen, np.int64), [bytes.fromhex(kept[position][0]) for position in chosen], matrix)
 
+    def segments(self, projection: str) -> list[Segment]:
+        kept = self._kept.segments.get(projection, [])
+        return [Segment(until, base64.b64decode(body)) for until, body in kept]
+
 
 class _PlainTransaction(_PlainReader):
     def write(
@@ -258,6 +265,7 @@ class _PlainTransaction(_PlainReader):
             (position, replace(change, before=None, after=None, cause="") if change.record_id in ids else change)
             for position, change in self._kept.journal
         ]
+        self._kept.segments.clear()
         return self.write([Draft("erase", id, None, None, None) for id in ids], actor=actor, cause=cause, step=step)
 
     def put_vectors(self, embedder: str, vectors: Vectors, *, moved: tuple[int, int] | None = None) -> None:
@@ -278,6 +286,14 @@ class _PlainTransaction(_PlainReader):
             return
         self._kept.vectors.pop(embedder, None)
         self._kept.cursors.pop(vectors_cursor(embedder), None)
+
+    def put_segment(self, projection: str, segment: Segment, *, standing: Sequence[int], kept: int) -> bool:
+        held = self._kept.segments.get(projection, [])
+        erased = any(change.verb == "erase" for change in self.changes(after=segment.until))
+        if erased or [until for until, _ in held] != list(standing):
+            return False
+        self._kept.segments[projection] = [*held[:kept], (segment.until, base64.b64encode(segment.data).decode())]
+        return True
 
     def serve(self, serving: Serving, *, instead_of: str | None) -> bool:
         standing = self._kept.serving

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import resource
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from agentmem import Embedder, LedgerError, Memory, Record
 from agentmem.records import State
 from agentmem_apps.importers.run import import_file
+from tests.disks import filled_up, small_disk
 from tests.fakes import DigestEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
@@ -44,19 +44,8 @@ class Disk:
 
 
 class SmallTmpfs(Disk):
-    @contextmanager
-    def full(self) -> Iterator[None]:
-        ballast = self.folder / "ballast"
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4_096))
-            except OSError:
-                pass
-        try:
-            yield
-        finally:
-            ballast.unlink()
+    def full(self) -> Any:
+        return filled_up(self.folder)
 
 
 class SizeLimit(Disk):
@@ -290,27 +279,10 @@ def wrongs(disk: Disk, name: str) -> list[str]:
 # ── the two disks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 32 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, timeout=PATIENCE_S)
-    except OSError as error:
-        pytest.skip(f"NOT TESTED on a real full disk: there is no mount ({error})")
-    if done.returncode:
-        pytest.skip(f"NOT TESTED on a real full disk: a tmpfs needs root ({done.stderr.strip()})")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True, timeout=PATIENCE_S)
-
-
 @pytest.mark.parametrize("name", [*CASES, *OTHERS])
-def test_a_full_disk_is_told_and_harms_nothing(tmpfs: Path, name: str) -> None:
-    assert wrongs(SmallTmpfs(tmpfs), name) == []
+def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path, name: str) -> None:
+    with small_disk(tmp_path / "disk") as folder:
+        assert wrongs(SmallTmpfs(folder), name) == []
 
 
 def _limited(pipe: Pipe, folder: Path) -> None:

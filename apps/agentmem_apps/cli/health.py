@@ -22,6 +22,7 @@ from agentmem_apps.cli.command import Command, dry_run_option
 from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
 from agentmem_apps.cli.output import clean, coloured, emit, emit_json, emit_table, on_terminal, one_line, plural
+from agentmem_apps.cli.progress import Doing
 from agentmem_apps.doctor.finding import Finding, plenty
 
 __all__ = ["doctor", "reindex", "stats"]
@@ -79,8 +80,9 @@ def doctor(invocation: Invocation, fix: bool, salvage: Path | None, dry_run: boo
     if dry_run:
         invocation.say("dry run: nothing was written")
     findings: list[Finding] = []
-    with closing(examine(invocation.settings)) as examination:
-        while (finding := _next(examination)) is not None:
+    doing = Doing("checking", quiet=invocation.quiet or invocation.json)
+    with closing(examine(invocation.settings, doing)) as examination:
+        while (finding := _next(examination, doing)) is not None:
             if fix and not dry_run and finding.repair is not None:
                 with invocation.progress(finding.repair.would) as progress:
                     finding = finding.mended(progress)
@@ -96,13 +98,14 @@ def doctor(invocation: Invocation, fix: bool, salvage: Path | None, dry_run: boo
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _next(examination: Iterator[Finding]) -> Finding | None:
+def _next(examination: Iterator[Finding], doing: Doing) -> Finding | None:
     """The next finding, without what the log says meanwhile: the doctor says it better."""
     log = logging.getLogger("agentmem")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        return next(examination, None)
+        with doing:
+            return next(examination, None)
     finally:
         log.setLevel(level)
 
@@ -185,16 +188,18 @@ def _salvage(invocation: Invocation, target: Path) -> None:
 def reindex(invocation: Invocation, name: str, dry_run: bool) -> None:
     """Rebuild what is derived from the memories.
 
-    No memory is touched. NAME is vectors: every text is embedded again, by the embedder in force. Or it is the index
-    in use, such as chroma: it is emptied, and filled again from the ledger.
+    No memory is touched. NAME is vectors: every text is embedded again, by the embedder in force. Or words: every
+    text is taken in again, as a memory without any kept words does at its first question. Or it is the index in use,
+    such as chroma: it is emptied, and filled again from the ledger.
     """
     with invocation.open() as memory:
         if dry_run:
             invocation.say("dry run: nothing was written")
             told = memory.stats()
             used = told.index.rpartition("in place of ")[2]
-            if name not in ("vectors", used):
-                raise InvalidInput(f"there is no projection {name!r} here", way_out=f"There are: vectors, {used}.")
+            if name not in ("words", "vectors", used):
+                way_out = f"There are: words, vectors, {used}."
+                raise InvalidInput(f"there is no projection {name!r} here", way_out=way_out)
             count = sum(told.records.values()) if name == "vectors" else told.records.get("live", 0)
         else:
             with invocation.progress(f"rebuilding {name}") as progress:
@@ -204,5 +209,7 @@ def reindex(invocation: Invocation, name: str, dry_run: bool) -> None:
         emit_json({"name": name, "count": count, "embedder": embedder})
     elif name == "vectors":
         emit(f"{clean(name)}: {plural(count, 'text')} embedded by {embedder}")
+    elif name == "words":
+        emit(f"{clean(name)}: {plural(count, 'text')} taken in")
     else:
         emit(f"{clean(name)}: filled with {plural(count, 'vector')}")

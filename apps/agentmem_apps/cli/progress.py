@@ -1,11 +1,13 @@
 """Telling a person how far a long task is: a bar on a terminal, a line now and then in a log, silence when short.
 
-Knows counts and clocks, nothing of what is being counted.
+Where nothing can be counted, a terminal shows what is being done. Knows counts and clocks, nothing of
+what is being counted.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -13,13 +15,15 @@ from typing import TYPE_CHECKING, Final, Self
 
 import click
 
-from agentmem_apps.cli.output import coloured, on_terminal
+from agentmem_apps.cli.output import coloured, on_terminal, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+    from rich.status import Status
+    from rich.text import Text
 
-__all__ = ["Progress"]
+__all__ = ["Doing", "Progress"]
 
 PATIENCE: Final = 0.5  # seconds of silence first: most tasks are over by then, and a bar that flashes is noise
 LOG_EVERY: Final = 10.0  # seconds between the lines of a log
@@ -77,3 +81,55 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class Doing:
+    """Call it with what is being done. As a context manager, again and again: the line is there only inside.
+
+    Whoever works inside may not come back for minutes, so the line is drawn by a thread of its own.
+    """
+
+    def __init__(self, label: str, *, quiet: bool = False) -> None:
+        self._label = label
+        self._quiet = quiet
+        self._what = ""
+        self._guard = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._line: Status | None = None
+
+    def __call__(self, what: str) -> None:
+        with self._guard:
+            self._what = what
+            if self._line is not None:
+                self._line.update(self._told())
+
+    def __enter__(self) -> Self:
+        if on_terminal(sys.stderr) and not self._quiet:
+            self._timer = threading.Timer(PATIENCE, self._draw)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def _draw(self) -> None:
+        from rich.console import Console
+
+        with self._guard:
+            if self._timer is not None:  # else it was over meanwhile
+                console = Console(stderr=True, no_color=not coloured(sys.stderr))
+                self._line = console.status(self._told())
+                self._line.start()
+
+    def _told(self) -> Text:
+        from rich.text import Text
+
+        return Text(one_line(f"{self._label} {self._what}"), no_wrap=True, overflow="ellipsis")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._guard:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._line is not None:
+                self._line.stop()
+            self._timer = self._line = None

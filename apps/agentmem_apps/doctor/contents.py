@@ -37,7 +37,7 @@ def soundness(patient: Patient) -> Iterator[Finding]:
     """The file's pages, then journal and rows of each scope."""
     way_out = backup(patient.opened.ledger.folder is not None)
     sound = True
-    for number, scope in enumerate(patient.scopes):
+    for number, scope in enumerate(patient.each("journal and rows")):
         ledger = patient.ledger(scope)
         try:
             if number == 0:  # the pages are all scopes' together
@@ -81,7 +81,7 @@ def erasure(patient: Patient) -> Iterator[Finding]:
 
 def cursors(patient: Patient) -> Iterator[Finding]:
     """A cursor that is ahead of the journal, as after half of a backup was restored: new texts would be passed over."""
-    for scope in patient.scopes:
+    for scope in patient.each("cursors"):
         ledger = patient.ledger(scope)
         head = ledger.head()
         for embedder in ledger.embedders():
@@ -116,7 +116,7 @@ def orphans(patient: Patient) -> Iterator[Finding]:
     """Vectors that belong to no record."""
     if patient.tables is None:
         return
-    for scope in patient.scopes:
+    for scope in patient.each("vectors of no memory"):
         for embedder in patient.ledger(scope).embedders():
             found = len(patient.tables.orphans(scope, embedder, _BATCH))
             if found:
@@ -147,7 +147,7 @@ def jobs(patient: Patient) -> Iterator[Finding]:
     """Work that was given up after its last attempt."""
     if patient.tables is None:
         return
-    for scope in patient.scopes:
+    for scope in patient.each("jobs"):
         dead = patient.tables.dead_jobs(scope)
         if dead:
             why = plenty(sorted({f"{job.kind} ({job.error or 'no reason was given'})" for job in dead}))

@@ -30,19 +30,26 @@ CHECKS: Final[tuple[tuple[str, Callable[[Patient], Iterator[Finding]]], ...]] = 
 )
 
 
-def examine(settings: Settings) -> Generator[Finding, None, None]:
+def _nobody(_: str) -> None:
+    """Nobody waits to be told."""
+
+
+def examine(settings: Settings, tell: Callable[[str], None] = _nobody) -> Generator[Finding, None, None]:
     """What is to be said of the memory that these settings name, and of every scope that theirs may open.
 
-    Close it (`contextlib.closing`) when it is not taken to its end: it holds the memory open.
+    Before each long look, `tell` hears what is looked at. Close the generator (`contextlib.closing`) when it is not
+    taken to its end: it holds the memory open.
     """
     yield _in_force(settings)
+    tell("the folder")
     folder = place.folder_of(settings.memory)
     unwritable = False
     for finding in place.examined(folder) if folder is not None else ():
         unwritable |= finding.name == "read-only"
         yield finding
+    tell("the ledger")
     try:
-        patient = Patient.open(settings)
+        patient = Patient.open(settings, tell)
     except AgentMemError as error:
         if not unwritable:  # else it was said why
             damaged = "damaged" in str(error)
@@ -58,6 +65,7 @@ def examine(settings: Settings) -> Generator[Finding, None, None]:
         if not sound:  # whatever is made from it would be wrong as well
             return
         for name, check in CHECKS:
+            tell(name)
             try:
                 yield from check(patient)
             except AgentMemError as error:

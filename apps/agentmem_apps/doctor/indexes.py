@@ -45,7 +45,7 @@ _NONE: Final[Positions] = np.empty(0, np.int64)
 def index(patient: Patient) -> Iterator[Finding]:
     """Each scope's index; of those that are sound, the bound scope's speaks for all."""
     sound: list[Finding] = []
-    for scope in patient.scopes:
+    for scope in patient.each("index"):
         found = _examined(patient, scope)
         if found.severity == "ok":
             sound.insert(0 if scope == patient.bound else len(sound), found)

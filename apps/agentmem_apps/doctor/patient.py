@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -22,23 +23,27 @@ __all__ = ["Patient"]
 class Patient:
     """An open memory. `embedder_fault` says why the embedder asked for is not the one in use.
 
-    `tables` is None for a ledger that keeps none of ours; what only they tell is then not looked at.
+    `tables` is None for a ledger that keeps none of ours; what only they tell is then not looked at. `tell` hears in a
+    few words what is being looked at.
     """
 
-    def __init__(self, opened: Opened, bound: Scope, embedder_fault: AgentMemError | None = None) -> None:
+    def __init__(
+        self, opened: Opened, bound: Scope, tell: Callable[[str], None], embedder_fault: AgentMemError | None = None
+    ) -> None:
         self.opened = opened
         self.bound = bound
+        self.tell = tell
         self.embedder_fault = embedder_fault
         self.tables = Tables(opened.ledger) if isinstance(opened.ledger, SqlLedger) else None
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: Settings, tell: Callable[[str], None]) -> Self:
         """Raises what `Memory.open` does; but an embedder that is missing keeps nobody from being examined."""
         scope = Scope(settings.scope)
         try:
-            return cls(_opened(settings, scope, settings.embedder), scope)
+            return cls(_opened(settings, scope, settings.embedder), scope, tell)
         except (EmbeddingError, PluginError) as error:
-            return cls(_opened(settings, scope, "auto"), scope, error)
+            return cls(_opened(settings, scope, "auto"), scope, tell, error)
 
     @cached_property
     def scopes(self) -> list[Scope]:
@@ -49,6 +54,12 @@ class Patient:
         if self.bound != DEFAULT_SCOPE:
             found = [scope for scope in found if scope[: len(self.bound)] == self.bound]
         return found or [self.bound]
+
+    def each(self, what: str) -> Iterator[Scope]:
+        """Every scope in turn; whoever waits is told that `what` is being looked at in it."""
+        for number, scope in enumerate(self.scopes, 1):
+            self.tell(f"{what} in {scope}" + (f" ({number:,} of {len(self.scopes):,})" if len(self.scopes) > 1 else ""))
+            yield scope
 
     def ledger(self, scope: Scope) -> ScopedLedger:
         return self.opened.ledger.bind(scope)

@@ -83,7 +83,7 @@ def embedder(patient: Patient) -> Iterator[Finding]:
 def others(patient: Patient) -> Iterator[Finding]:
     """Whose vectors answer, where that is not the embedder asked for, and what others have left."""
     asked = patient.opened.embedder.id
-    for scope in patient.scopes:
+    for scope in patient.each("embedders"):
         view, ledger = patient.view(scope), patient.ledger(scope)
         serving = view.embeddings.embedder
         held = [name for name in ledger.embedders() if name != serving.id]
@@ -156,7 +156,7 @@ def _drop(ledger: ScopedLedger, name: str, _: Progress) -> str:
 def vectors(patient: Patient) -> Iterator[Finding]:
     """Whether each text has its vector, from the embedder that serves."""
     live = waiting = wrong = 0
-    for scope in patient.scopes:
+    for scope in patient.each("vectors"):
         name = patient.view(scope).embeddings.embedder.id
         with patient.ledger(scope).snapshot() as reader:
             survey = surveyed(reader, name)

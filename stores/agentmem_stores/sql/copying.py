@@ -10,13 +10,14 @@ from sqlalchemy import Connection, Table, func, insert, select, text
 
 from agentmem.errors import LedgerError
 from agentmem_stores.sql.ledger import SqlLedger
-from agentmem_stores.sql.schema import identity, metadata, migrations, roots
+from agentmem_stores.sql.schema import identity, metadata, migrations, roots, segments
 
 __all__ = ["copy_ledger"]
 
 _ROWS = 1_000  # read and inserted at once: 1.5 MB of vectors
-# Each ledger has its own: the copy is another memory from now on, and its tables are current already.
-_OWN = (identity, migrations)
+# Each ledger has its own: the copy is another memory from now on, its tables are current already, and segments are
+# quickly made again.
+_OWN = (identity, migrations, segments)
 
 
 def copy_ledger(

@@ -181,8 +181,8 @@ class SqlLedger:
         with telling_faults(self._database):
             self._database.reclaim(self.writer)
         # Not those that another process has erased meanwhile: they are its own to reclaim, or the next opening's.
-        done = or_(*(and_(cursors.c.scope_id == row.scope_id, cursors.c.seq == row.seq) for row in erased))
         if erased:
+            done = or_(*(and_(cursors.c.scope_id == row.scope_id, cursors.c.seq == row.seq) for row in erased))
             self.writer.run(lambda connection: connection.execute(delete(cursors).where(TO_RECLAIM, done)))
 
     def _finish_erasure(self) -> None:
@@ -249,6 +249,7 @@ class SqlScope:
     cursor = _glancing(SqlReader.cursor)
     embedders = _glancing(SqlReader.embedders)
     serving = _glancing(SqlReader.serving)
+    segments = _glancing(SqlReader.segments)
     # Several statements, or one for each chunk of what is asked.
     get = _reading(SqlReader.get)
     at = _reading(SqlReader.at)

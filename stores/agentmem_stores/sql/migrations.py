@@ -29,7 +29,16 @@ def m002_serving(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE identity (id TEXT NOT NULL, PRIMARY KEY (id))")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving]
+def m003_segments(connection: Connection) -> None:
+    """What projections keep of themselves."""
+    binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    connection.exec_driver_sql(
+        "CREATE TABLE segments (scope_id INTEGER NOT NULL, projection TEXT NOT NULL, until BIGINT NOT NULL,"
+        f" piece INTEGER NOT NULL, data {binary} NOT NULL, PRIMARY KEY (scope_id, projection, until, piece))"
+    )
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments]
 
 
 def known() -> list[str]:

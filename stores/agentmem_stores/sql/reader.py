@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
 
 from agentmem.errors import LedgerError
-from agentmem.ledger import Delta, Serving, Vectors
+from agentmem.ledger import Delta, Segment, Serving, Vectors
 from agentmem.records import Change, Record, Scope, State
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.schema import (
@@ -21,6 +21,7 @@ from agentmem_stores.sql.schema import (
     journal,
     records,
     roots,
+    segments,
     serving,
     vectors,
 )
@@ -180,6 +181,10 @@ class SqlReader:
         )
         if positions is None:
             found = list(self._connection.execute(query.order_by(vectors.c.position)))
+        elif len(positions) > _CHUNK and (wide := max(positions) - min(positions)) < 2 * len(positions):
+            near = query.where(vectors.c.position.between(min(positions), min(positions) + wide))
+            asked = set(positions)
+            found = [row for row in self._connection.execute(near.order_by(vectors.c.position)) if row[0] in asked]
         else:
             found = []
             for chunk in chunks(sorted(positions)):
@@ -199,3 +204,12 @@ class SqlReader:
             [digest for _, digest, _ in found],
             matrix,
         )
+
+    def segments(self, projection: str) -> list[Segment]:
+        pieces = (
+            select(segments.c.until, segments.c.data)
+            .where(segments.c.scope_id == self._scope_id, segments.c.projection == projection)
+            .order_by(segments.c.until, segments.c.piece)
+        )
+        by_until = groupby(self._connection.execute(pieces), lambda piece: piece.until)
+        return [Segment(until, b"".join(piece.data for piece in listed)) for until, listed in by_until]

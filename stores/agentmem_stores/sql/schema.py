@@ -149,6 +149,18 @@ cursors = Table(
     PrimaryKeyConstraint("scope_id", "projection"),
 )
 
+# What projections keep of themselves, in pieces that a row can bear; see `Segment`.
+segments = Table(
+    "segments",
+    metadata,
+    Column("scope_id", Integer, nullable=False),
+    Column("projection", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("piece", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("scope_id", "projection", "until", "piece"),
+)
+
 # A row stands from an erasure's commit, whose seq it holds, until its space was given back: a kill may come between.
 RECLAIM = "reclaim"
 TO_RECLAIM = cursors.c.projection == RECLAIM

@@ -9,14 +9,14 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from agentmem.errors import Conflict, EmbeddingError
-from agentmem.ledger import Draft, Serving, Vectors, vectors_cursor
+from agentmem.ledger import Draft, Segment, Serving, Vectors, vectors_cursor
 from agentmem.records import Change, Record, Scope
 from agentmem.values import now
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.engine import driver_of
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
-from agentmem_stores.sql.schema import RECORD_COLUMNS, cursors, embedders, journal, records, serving, vectors
+from agentmem_stores.sql.schema import RECORD_COLUMNS, cursors, embedders, journal, records, segments, serving, vectors
 
 
 class Scopes(Protocol):
@@ -30,6 +30,8 @@ class Scopes(Protocol):
 
     def lock_embedders(self, connection: Connection) -> None: ...
 
+
+_PIECE = 16 << 20  # bytes of a segment in one row: what a driver copies at once
 
 _UPDATE_RECORD = (
     update(records)
@@ -177,6 +179,7 @@ class SqlTransaction(SqlReader):
                 .values(before=None, after=None, cause="")
             )
         self._remove(list(positions.values()))
+        self._connection.execute(delete(segments).where(segments.c.scope_id == self._scope_id))
         changes = self.write(drafts, actor=actor, cause=cause, step=step)
         if changes:
             # Not an update: another process may take the older row away at this moment.
@@ -214,6 +217,23 @@ class SqlTransaction(SqlReader):
         self._connection.execute(delete(vectors).where(here))
         here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == vectors_cursor(embedder))
         self._connection.execute(delete(cursors).where(here))
+
+    def put_segment(self, projection: str, segment: Segment, *, standing: Sequence[int], kept: int) -> bool:
+        scope_id, _ = self._made()
+        here = and_(segments.c.scope_id == scope_id, segments.c.projection == projection)
+        found = self._connection.scalars(select(segments.c.until).where(here).distinct().order_by(segments.c.until))
+        erased = select(journal.c.seq).where(
+            journal.c.scope_id == scope_id, journal.c.seq > segment.until, journal.c.verb == "erase"
+        )
+        if found.all() != list(standing) or self._connection.scalar(erased.limit(1)) is not None:
+            return False
+        if kept < len(standing):
+            self._connection.execute(delete(segments).where(here, segments.c.until >= standing[kept]))
+        whole = {"scope_id": scope_id, "projection": projection, "until": segment.until}
+        for piece, start in enumerate(range(0, max(1, len(segment.data)), _PIECE)):
+            data = segment.data[start : start + _PIECE]
+            self._connection.execute(insert(segments).values(**whole, piece=piece, data=data))
+        return True
 
     def serve(self, chosen: Serving, *, instead_of: str | None) -> bool:
         standing = self.serving()

@@ -25,6 +25,7 @@ from agentmem_stores.testing import (  # noqa: F401  # which enter their promise
     ledger_lasting,
     ledger_promises,
     ledger_scopes,
+    ledger_segments,
     ledger_walks,
 )
 from agentmem_stores.testing.embedders import EmbedderSubject

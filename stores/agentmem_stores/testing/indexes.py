@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,12 +88,11 @@ class IndexSubject:
 
     @contextmanager
     def room(self, seed: int, cases: int) -> Iterator[IndexRoom]:
-        with tempfile.TemporaryDirectory(prefix="agentmem-exam-") as folder:
-            room = IndexRoom(self, Path(folder), seed, cases)
-            try:
-                yield room
-            finally:
-                room.close()
+        with (
+            tempfile.TemporaryDirectory(prefix="agentmem-exam-") as folder,
+            closing(IndexRoom(self, Path(folder), seed, cases)) as room,
+        ):
+            yield room
 
 
 class IndexRoom:

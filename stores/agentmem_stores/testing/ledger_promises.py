@@ -60,7 +60,13 @@ def a_scope_that_nothing_was_written_to_is_empty_and_reading_it_leaves_it_so(roo
         "ids": [],
         "embedders": [],
     }
-    nothing |= {"serving": None, "vectors": {EMBEDDER: {}}, "digests": {EMBEDDER: []}, "cursors": {EMBEDDER: 0}}
+    nothing |= {
+        "serving": None,
+        "vectors": {EMBEDDER: {}},
+        "digests": {EMBEDDER: []},
+        "segments": [],
+        "cursors": {EMBEDDER: 0},
+    }
     for _ in range(2):
         equal(everything(ana), nothing, "an empty scope")
         equal((ana.head(), ana.verify()), (0, []), "its head, and what is wrong with it")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from agentmem import verbs
 from agentmem.errors import AgentMemError, Conflict
-from agentmem.ledger import ScopedLedger, Serving, Vectors, vectors_cursor
+from agentmem.ledger import ScopedLedger, Segment, Serving, Vectors, vectors_cursor
 from agentmem.records import Record, Scope
 from agentmem.values import new_id
 from agentmem_stores.testing.exam import equal
@@ -138,6 +138,11 @@ class World:
         serving = Serving(EMBEDDER, owned.mark)
         return owned.scoped.transact(lambda t: t.serve(serving, instead_of=standing and standing.embedder))
 
+    def put_segment(self, owned: _Owned) -> object:
+        standing = [segment.until for segment in owned.scoped.segments("exam")]
+        segment = Segment(owned.scoped.head(), owned.mark.encode())
+        return owned.scoped.transact(lambda t: t.put_segment("exam", segment, standing=standing, kept=0))
+
 
 Deed: TypeAlias = Callable[[World, _Owned], object]
 _DEEDS: dict[str, Deed] = {
@@ -164,6 +169,7 @@ _DEEDS: dict[str, Deed] = {
     "put_vectors": World.put,
     "drop_vectors": lambda world, o: o.scoped.transact(lambda t: t.drop_vectors(EMBEDDER)),
     "serve": World.serve,
+    "put_segment": World.put_segment,
 }
 
 

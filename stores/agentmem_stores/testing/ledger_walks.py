@@ -10,7 +10,7 @@ import numpy as np
 
 from agentmem import undo, verbs
 from agentmem.errors import AgentMemError
-from agentmem.ledger import Draft, ScopedLedger, Serving, Transaction
+from agentmem.ledger import Draft, ScopedLedger, Segment, Serving, Transaction
 from agentmem.records import Change, Record, Scope
 from agentmem_stores.testing.exam import equal, holds
 from agentmem_stores.testing.ledgers import (
@@ -156,6 +156,15 @@ class Walk:
         instead_of = self.chosen([None, *_EMBEDDERS])
         return lambda t: t.serve(serving, instead_of=instead_of)
 
+    def put_segment(self, scope: Scope) -> Work:
+        standing = [segment.until for segment in self.oracle.bind(scope).segments("exam")]
+        until = max(self.oracle.bind(scope).head(), *standing, 0) - int(self.random.integers(2))
+        if until in standing:
+            standing = standing[:-1]  # refused, as of another time
+        kept = int(self.random.integers(len(standing) + 1))
+        segment = Segment(until, self.random.bytes(9))
+        return lambda t: t.put_segment("exam", segment, standing=standing, kept=kept)
+
     def break_off(self, scope: Scope) -> Work:
         works = [self.add(scope), self.put_vectors(scope), self.serve(scope), self.erase(scope)]
 
@@ -170,7 +179,7 @@ class Walk:
 _WEIGHTS = {
     Walk.add: 6, Walk.add_under_a_given_id: 3, Walk.edit: 4, Walk.forget: 2, Walk.restore: 2, Walk.merge: 1,
     Walk.undo: 5, Walk.redo: 3, Walk.undo_some_step: 2, Walk.erase: 1, Walk.put_vectors: 4, Walk.drop_vectors: 1,
-    Walk.serve: 1, Walk.break_off: 2,
+    Walk.serve: 1, Walk.put_segment: 2, Walk.break_off: 2,
 }  # fmt: skip
 _STEPS = {step.__name__.replace("_", " "): step for step in _WEIGHTS}
 _ODDS = np.array(list(_WEIGHTS.values())) / sum(_WEIGHTS.values())

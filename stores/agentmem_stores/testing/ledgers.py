@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +78,7 @@ LEDGERS: Final[Exam[LedgerRoom]] = Exam(
         "core": "transactions, the journal, steps, positions and states",
         "catching up": "`changed` leads every projection to what stands",
         "vectors": "vectors are kept by position and embedder, and go with their rows",
+        "segments": "what a projection keeps of itself stands by compare-and-set, and goes with an erasure",
         "compare-and-set": "cursors and the serving embedder move only from where they are believed to stand",
         "scopes": "no row of a scope is seen or touched from another",
         "snapshot": "reads that stand still while others write",
@@ -110,12 +111,11 @@ class LedgerSubject:
 
     @contextmanager
     def room(self, seed: int, cases: int) -> Iterator[LedgerRoom]:
-        with tempfile.TemporaryDirectory(prefix="agentmem-exam-") as folder:
-            room = LedgerRoom(self, Path(folder), seed, cases)
-            try:
-                yield room
-            finally:
-                room.close()
+        with (
+            tempfile.TemporaryDirectory(prefix="agentmem-exam-") as folder,
+            closing(LedgerRoom(self, Path(folder), seed, cases)) as room,
+        ):
+            yield room
 
 
 class InMemory(PlainLedger):
@@ -200,5 +200,6 @@ def everything(reader: Reader, embedders: Collection[str] = (EMBEDDER,)) -> dict
         "serving": reader.serving(),
         "vectors": {name: rows_of(vectors) for name, vectors in kept.items()},
         "digests": {name: vectors.digests for name, vectors in kept.items()},
+        "segments": reader.segments("exam"),
         "cursors": {name: reader.cursor(vectors_cursor(name)) for name in embedders},
     }
