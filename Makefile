@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that run tests; 0 for this one alone, which a debugger can follow.
+JOBS ?= 2
 
 .PHONY: venv demo test check bench peers docs clean
 
@@ -19,7 +21,7 @@ demo: venv
 	@$(BIN)/agentmem demo
 
 test: venv
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 check: venv
 	$(BIN)/ruff check

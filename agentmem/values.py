@@ -101,11 +101,14 @@ def plain_text(value: object, name: str) -> str:
     return value
 
 
+_PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # json.dumps would make one at each call
+
+
 def plain_json(value: object, name: str) -> Json:
     """A copy of `value`, which must be what JSON can say and give back unchanged."""
     _check_json(value, name, _DEEPEST)
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = _PLAIN.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{name} is not plain JSON: {error}") from error
     plain_text(text, name)

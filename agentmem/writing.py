@@ -119,30 +119,25 @@ class Writing:
     def rehearsing(self) -> bool:
         return self._opened in _rehearsing.get()
 
-    @property
-    def origin(self) -> tuple[str, str]:
-        """(actor, cause) of what is written now."""
-        step = self._inside()
-        return (self.actor, "") if step is None else (step.actor, step.cause)
-
     def _inside(self) -> _Step | None:
         """The outermost step of this scope that is open here: an inner one joins it."""
-        mine = (step for step in _steps.get() if step.opened is self._opened and step.scope == self._scope)
-        return next((step for step in mine if step.open), None)
+        for step in _steps.get():
+            if step.open and step.opened is self._opened and step.scope == self._scope:
+                return step
+        return None
 
     def run(self, work: Callable[[Writer], T]) -> T:
         """The result of `work`, durable unless this is a rehearsal."""
         step = self._inside()
         if step is None:
-            return self._commit(work, None)[0]
+            return self._commit(work, self.actor, "", None)[0]
         with step.lock:
-            result, number = self._commit(work, step.number)
+            result, number = self._commit(work, step.actor, step.cause, step.number)
             if not self.rehearsing:
                 step.number = number
             return result
 
-    def _commit(self, work: Callable[[Writer], T], step: int | None) -> tuple[T, int | None]:
-        actor, cause = self.origin
+    def _commit(self, work: Callable[[Writer], T], actor: str, cause: str, step: int | None) -> tuple[T, int | None]:
         rehearsing = self.rehearsing  # read here: the work may run on another thread, which leads the commit
 
         def run(transaction: Transaction) -> tuple[T, Writer]:

@@ -77,8 +77,64 @@ def speed_table() -> list[str]:
     ]
 
 
+# System → how the table calls it. The floor is no memory: what SQLite and numpy cost by themselves.
+PEERS = {
+    "agentmem": "**agentmem**",
+    "LangGraph SqliteStore": "LangGraph SqliteStore",
+    "LangGraph InMemoryStore": "LangGraph InMemoryStore",
+    "chromadb": "Chroma",
+    "mem0 on Chroma": "mem0 on Chroma, `infer=False`",
+    "mem0 on Qdrant": "mem0 on Qdrant, `infer=False`",
+    "txtai": "txtai",
+    "txtai, hybrid": "txtai, hybrid",
+    "floor: sqlite3 + numpy": "floor: SQLite and numpy",
+}
+
+
+def peers_table() -> list[str]:
+    """Side by side, at two sizes, of one run each."""
+    small, large = result("peers-5000"), result("peers-20000")
+    lines = [
+        "Beside other memories: the same turns of LoCoMo's and BEAM's development halves, the same precomputed MiniLM",
+        "vectors, one run for each size (`make peers`). Adds one by one, and what outlives a killed process or a power",
+        "cut; milliseconds of CPU of a search at the median; the share of questions whose turn is among the first ten",
+        "of its conversation:",
+        "",
+        "| system | adds/s | outlives | search | CPU ms, 5,000 | CPU ms, 20,000 | hit@10 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, title in PEERS.items():
+        standing = small["systems"][name]
+        for mode, found in standing["recall"].items():
+            more = large["systems"][name]["recall"][mode]
+            adds = f"{standing['single_adds']['per_second']:,.0f}"
+            cells = [title, adds, standing["survives"], mode]
+            cells += [f"{found['whole']['cpu_p50_ms']:.1f}", f"{more['whole']['cpu_p50_ms']:.1f}"]
+            lines.append("| " + " | ".join([*cells, f"{found['filtered']['hit@10']:.3f}"]) + " |")
+    return lines
+
+
+def scale_table() -> list[str]:
+    lines = [
+        "One scope from a thousand records to a million (`benchmarks/scale.py`; words and vectors together, vector",
+        "given; [plot](benchmarks/results/scale.png)):",
+        "",
+        "| records | adds/s | opened to first answer | index | recall p50 / p95, ms | nearest found | resident MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result("scale")["rows"]:
+        for index in ("exact", "chroma"):
+            told = row[index]
+            recall = f"{told['recall']['p50_ms']:.1f} / {told['recall']['p95_ms']:.1f}"
+            found = "all" if index == "exact" else f"{100 * row['found']:.1f} %"
+            cells = [f"{row['records']:,}", f"{row['add']['rate']:,.0f}", f"{told['open_s']:.1f} s", index, recall]
+            lines.append("| " + " | ".join([*cells, found, f"{told['rss_mb']:,.0f}"]) + " |")
+    return lines
+
+
 def report() -> str:
-    return "\n".join(["", *recall_table(), "", *speed_table(), "", ""])
+    tables = (recall_table(), speed_table(), peers_table(), scale_table())
+    return "\n".join(["", *(line for table in tables for line in [*table, ""]), ""])
 
 
 def renewed(readme: str) -> str:

@@ -4,10 +4,12 @@
 
 For each size: a memory of made-up turns (words by Zipf's law, about 20 to a text) with vectors of 384 dimensions given,
 in clusters, sqrt(n) of them, as texts about the same things lie. Then, each in a fresh process, so that memory and
-first answers are honest: recall by the exact index, Chroma's index built (`reindex chroma`), recall by Chroma.
+first answers are honest: the first question ever, recall by the exact index, Chroma's index built (`reindex chroma`),
+recall by Chroma.
 
   add       records a second, in batches of 1,000, durable, vectors given
-  open      from Memory.open to the first answer: everything is read from disk
+  first     from Memory.open to the first answer, when nobody has asked before: every text is read
+  open      the same in every later process, which finds the words kept
   recall    words and vectors together, vector given, k = 10, p50 and p95 of 100 questions; filtered: one kind in ten
   dense     the index alone, asked for 256: what changes between the two
   found     the share of the exact ten nearest that the index finds
@@ -98,6 +100,16 @@ def add(folder: Path, n: int) -> dict[str, Any]:
     return {"rate": n / spent_wall, "cpu_ms": 1e3 * spent_cpu / n, "ledger_mb": size / 1e6}
 
 
+def first(folder: Path, n: int) -> dict[str, Any]:
+    cue = questions(n)[0]
+    start = time.perf_counter(), time.process_time()
+    with opened(folder, "exact") as memory:
+        memory.recall(cue, k=K)
+        wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+        closing = time.perf_counter()
+    return {"open_s": wall, "open_cpu_s": cpu, "close_s": time.perf_counter() - closing}
+
+
 def ask(folder: Path, n: int, index: str) -> dict[str, Any]:
     cues = questions(n)
     before = time.perf_counter(), time.process_time()
@@ -136,6 +148,7 @@ def build(folder: Path, n: int) -> dict[str, Any]:
 
 PHASES: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "add": add,
+    "first": first,
     "exact": lambda folder, n: ask(folder, n, "exact"),
     "build": build,
     "chroma": lambda folder, n: ask(folder, n, "chroma"),
@@ -171,7 +184,7 @@ def measured(folder: Path, n: int) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     heads = (
-        *("records", "add/s", "index", "build/s", "open s", "recall p50/p95 ms", "filtered", "dense p50"),
+        *("records", "add/s", "index", "build/s", "first s", "open s", "recall p50/p95 ms", "filtered", "dense p50"),
         *("found", "RSS MB", "disk MB"),
     )
     lines = []
@@ -185,6 +198,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                     f"{row['add']['rate']:,.0f}" if not chroma else "",
                     index,
                     f"{row['build']['rate']:,.0f}" if chroma else "",
+                    f"{row['first']['open_s']:.2f}" if not chroma else "",
                     f"{told['open_s']:.2f}",
                     f"{told['recall']['p50_ms']:.1f} / {told['recall']['p95_ms']:.1f}",
                     f"{told['filtered']['p50_ms']:.1f}",
@@ -218,6 +232,8 @@ def plot(rows: Sequence[dict[str, Any]], file: Path) -> None:
             sizes, [t["dense_filtered"]["p50_ms"] for t in told], "o--", color=colour, label=f"{index}, 1 in 10"
         )
         axes[2].plot(sizes, [t["open_s"] for t in told], "o-", color=colour, label=index)
+        if index == "exact":
+            axes[2].plot(sizes, [row["first"]["open_s"] for row in rows], ":", color="#666", label="for the first time")
         axes[3].plot(sizes, [t["rss_mb"] for t in told], "o-", color=colour, label=index)
     titles = (
         "recall, p50 (dotted: p95), ms",

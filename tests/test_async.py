@@ -98,11 +98,18 @@ def ticked(folder: Path, work: Callable[[AsyncMemory], Awaitable[None]]) -> Tick
 
 def test_the_loop_keeps_ticking_under_load(tmp_path: Path) -> None:
     """Held against a loop that does stand still, because a machine busy with other work lets every clock run on."""
-    awaited = ticked(tmp_path / "awaited.mem", load)
-    standing = ticked(tmp_path / "standing.mem", the_same_on_the_loop)
-    assert awaited.worst < max(LAG_LIMIT_S, standing.worst / 4)
-    assert awaited.worst < standing.worst / 2
-    assert awaited.ticks > 20 > standing.ticks
+
+    def kept_ticking(folder: Path) -> bool:
+        awaited = ticked(folder / "awaited.mem", load)
+        standing = ticked(folder / "standing.mem", the_same_on_the_loop)
+        return (
+            awaited.worst < max(LAG_LIMIT_S, standing.worst / 4)
+            and awaited.worst < standing.worst / 2
+            and awaited.ticks > 20 > standing.ticks
+        )
+
+    # Up to three times: a loop that is held up is so every time, and one on a busy machine is not.
+    assert any(kept_ticking(tmp_path / str(attempt)) for attempt in range(3))
 
 
 class PatientEmbedder(DigestEmbedder):

@@ -59,6 +59,7 @@ class View:
         self._wake = wake
         self._followed = 0
         self._head = -1
+        self._clean = 0  # what was erased up to here was never put into the index
         self._glance = threading.Lock()
         self._worker: threading.Thread | None = None
         self._closed = False
@@ -94,6 +95,8 @@ class View:
             head = max(self._head, self._followed)  # as `current` has just seen it
             if self.index.cursor > head:  # of a ledger that was set back to a backup
                 self._tried(self.index.clear)
+            if not self.index.cursor:
+                self._clean = head
             if not self._loaded:
                 self._loaded = True
                 self.corpus, self._followed = self._segments.load(head)
@@ -117,7 +120,7 @@ class View:
 
         Made by a thread of its own, because an embedder may hang, and is waited for until the deadline.
         """
-        while self.embeddings.reach < until:
+        while (before := self.embeddings.reach) < until:
             if not self.embeddings.embedder.dimension or not self._embedder_pause.over:
                 return False
             left = deadline - time.monotonic()
@@ -129,7 +132,6 @@ class View:
                 worker = threading.Thread(target=self._work, args=(until,), name="agentmem-recall", daemon=True)
                 self._worker = worker
                 worker.start()
-            before = self.embeddings.reach
             worker.join(None if math.isinf(left) else left)
             if not worker.is_alive() and self.embeddings.reach <= before:
                 return False
@@ -178,6 +180,7 @@ class View:
 
     def _unsay(self, delta: Delta) -> None:
         """Take out what is in the index with the vector of words that an edit took away, until there is a new one."""
+        self._tried(lambda: self._start_over_if_erased(delta.gone, delta.head))
         edited = [record.position for record in delta.records if record.position <= self.index.cursor]
         if edited:
             none = np.empty((0, self.embeddings.embedder.dimension), np.float32)
@@ -188,7 +191,21 @@ class View:
         """Whether the index was fed: not while vectors are missing that somebody dropped, to have them made anew."""
         live = [record.position for record in delta.records if record.state == "live"]
         dead = [record.position for record in delta.records if record.state != "live"]
+        stood = self.index.cursor
+        self._tried(lambda: self._start_over_if_erased(delta.gone, cursor))
+        if self.index.cursor != stood:  # it is empty now: from the beginning, then
+            return True
         return self._put(live, [*dead, *delta.gone], cursor, cursor)
+
+    def _start_over_if_erased(self, gone: list[int], cursor: int) -> None:
+        """Throw away what an index keeps of records that were erased where it was not open, or by a process that was
+        killed before it could."""
+        if self.index.name == "exact" or not gone:
+            return
+        news = self.ledger.changes(after=max(self.index.cursor, self._clean), before=cursor + 1)
+        if any(change.verb == "erase" for change in news):
+            self.index.clear()
+            self._clean = self.ledger.head()
 
     def _put(self, live: list[int], gone: list[int], reach: int, cursor: int) -> bool:
         """As `_feed`: everything up to `reach` is embedded, and the index stands at `cursor` then."""
@@ -276,7 +293,7 @@ class View:
         self.embeddings.embed(progress=progress)
         with self.lock:
             self.index.close()
-            self.index = self._indexing.chosen(True)
+            self.index, self._clean = self._indexing.chosen(True), self.ledger.head()
             self._found()
             index = self.index
         head, total = self.embeddings.reach, self.ledger.counts().get("live", 0)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -116,7 +116,16 @@ def glance(database: Database, read: Callable[[Connection], T]) -> T:
 
 def driver_of(connection: Connection) -> Any:
     """The driver's own connection, for what is too hot, or too particular, for SQLAlchemy."""
-    return connection.connection.driver_connection
+    return connection.connection.dbapi_connection
+
+
+def _begun(connection: Connection) -> Any:
+    """What commits or rolls back the transaction that `Database.begin` began.
+
+    SQLAlchemy keeps one of its own from the first statement that goes through it, and has to end it. No statement of
+    an add on SQLite does, and SQLAlchemy's part would be a tenth of the add.
+    """
+    return connection.get_transaction() or driver_of(connection)
 
 
 class _Ticket(Generic[T]):
@@ -172,20 +181,19 @@ class GroupCommit:
                 with self._queue:
                     self._waiting = [other for other in self._waiting if other is not ticket]
         if ticket.error is not None:
-            with telling_faults(self._database):  # a value that the database cannot hold
+            with telling_faults(self._database):
                 raise ticket.error
         return cast(T, ticket.result)
 
     def _commit(self, batch: list[_Ticket[Any]], own: _Ticket[Any]) -> None:
         try:
-            with telling_faults(self._database):
-                connection, transaction = self._begin({ticket.lock for ticket in batch if ticket.lock is not None})
-                if len(batch) == 1:
-                    self._alone(connection, transaction, batch[0])
-                else:
-                    for ticket in batch:
-                        self._attempt(connection, ticket)
-                    transaction.commit()
+            connection = self._begin({ticket.lock for ticket in batch if ticket.lock is not None})
+            if len(batch) == 1:
+                self._alone(connection, batch[0])
+            else:
+                for ticket in batch:
+                    self._attempt(connection, ticket)
+                _begun(connection).commit()
         except BaseException as error:  # noqa: BLE001  # whatever stopped the commit is the answer of each thread in it
             # An interrupt is the leading thread's alone; the others' work was not written, and that is what they hear.
             heard = error if isinstance(error, Exception) else LedgerError("the commit was interrupted; try again")
@@ -196,12 +204,11 @@ class GroupCommit:
             for ticket in batch:
                 ticket.done = True
 
-    def _begin(self, locks: Collection[str]) -> tuple[Connection, RootTransaction]:
+    def _begin(self, locks: Collection[str]) -> Connection:
         # Ours may be lost while it idled, and one from the pool too: its loss lets go of the whole pool, ours of none
         # that is younger. The third is new.
         for last in (False, False, True):
             connection = self._connected()
-            transaction = connection.begin()
             try:
                 self._database.begin(connection, locks)
                 break
@@ -209,18 +216,18 @@ class GroupCommit:
                 if last or not error.connection_invalidated:
                     raise
                 self._discard()  # nothing was begun on it
-        return connection, transaction
+        return connection
 
-    def _alone(self, connection: Connection, transaction: RootTransaction, ticket: _Ticket[Any]) -> None:
+    def _alone(self, connection: Connection, ticket: _Ticket[Any]) -> None:
         try:
             ticket.result = ticket.work(connection)
         except self._common:
             raise
         except Exception as error:  # noqa: BLE001  # raised again in the thread whose work it is
-            transaction.rollback()
+            _begun(connection).rollback()
             ticket.error = error
         else:
-            transaction.commit()
+            _begun(connection).commit()
 
     def _attempt(self, connection: Connection, ticket: _Ticket[Any]) -> None:
         savepoint = connection.begin_nested()

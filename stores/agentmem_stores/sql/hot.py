@@ -6,7 +6,8 @@ holds an add against a raw SQLite commit, and the general way spends most of tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, text, update
@@ -30,7 +31,7 @@ class _Compiled:
     def __init__(self, statement: UpdateBase | Select[Any] | TextClause, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
         self._text = str(compiled)
-        self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        self._bound = _binding(getattr(compiled, "positiontup", None))
         self._dialect = dialect
         assert dialect.dbapi is not None
         self._fault: type[Exception] = dialect.dbapi.Error
@@ -46,8 +47,14 @@ class _Compiled:
             raise DBAPIError.instance(self._text, None, error, self._fault, dialect=self._dialect) from error
         return cursor
 
-    def _bound(self, values: Mapping[str, Any]) -> Any:
-        return values if self._order is None else [values[name] for name in self._order]
+
+def _binding(order: Sequence[str] | None) -> Callable[[Mapping[str, Any]], Any]:
+    """What makes a driver's parameters of a mapping: itself by name, or its values in the order of their places."""
+    if order is None:
+        return lambda values: values
+    if len(order) == 1:  # of a single name, itemgetter gives no tuple
+        return lambda values: (values[order[0]],)
+    return itemgetter(*order)
 
 
 class HotStatements:

@@ -172,6 +172,7 @@ class ChromaIndex:
 
     def clear(self) -> None:
         with self._syncing:
+            self._home.erased = True
             self._home.close()
             with self._guard:
                 self._tail.clear()

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from agentmem.errors import AgentMemError, IndexUnavailable
+from agentmem_stores.vectors.chroma_room import zero_room
 
 __all__ = ["Folder", "Home", "Server", "chroma_faults"]
 
@@ -40,9 +41,13 @@ _CONFIGURATION: Final = {"hnsw": {"space": "cosine", "ef_search": 300}}
 
 
 class Home(Protocol):
-    """A place for one collection. `faulty`: something went wrong in it since it was opened."""
+    """A place for one collection. `faulty`: something went wrong in it since it was opened.
+
+    `erased`: something was erased that this process had in memory, so its files must not be left with unknown bytes.
+    """
 
     faulty: bool
+    erased: bool
 
     def open(self, metadata: Metadata, anew: bool) -> Any:
         """The collection, made with this metadata when it is not there or, with `anew`, in place of what is."""
@@ -97,6 +102,7 @@ class Folder:
         self._client: Any = None
         self._lock: Any = None
         self.faulty = False  # something went wrong since it was opened: not to be trusted without a trial
+        self.erased = False
 
     def open(self, metadata: Metadata, anew: bool) -> Any:
         installed = _installed()
@@ -107,6 +113,7 @@ class Folder:
                 self._wipe()
             else:
                 self._look(installed)
+                zero_room(self.path)  # of a process that was killed
             (self.path / _STATE).unlink(missing_ok=True)
             with chroma_faults(f"open {self.path}"):
                 import chromadb
@@ -217,12 +224,21 @@ class Folder:
             if client is not None:
                 with chroma_faults("close"):
                     client.close()
-                if not self.faulty:
-                    self._note()
-        except IndexUnavailable as error:  # the next opening finds no state and tries it in a process of its own
+                self._leave()
+        except (
+            IndexUnavailable,
+            OSError,
+        ) as error:  # the next opening finds no state and tries it in a process of its own
             log.debug("%s", error)
         finally:
             self._release()
+
+    def _leave(self) -> None:
+        """With nothing in its files that this process merely had in memory; what cannot be cleaned is filled anew."""
+        if not zero_room(self.path) and self.erased:
+            self._wipe()
+        elif not self.faulty:
+            self._note()
 
     def _note(self) -> None:
         """Write down how it was left, whole or not at all."""
@@ -261,6 +277,7 @@ class Server:
         self._client: Any = None
         self._sessions: list[Any] = []
         self.faulty = False
+        self.erased = False  # its files are the server's
 
     def open(self, metadata: Metadata, anew: bool) -> Any:
         _installed()
