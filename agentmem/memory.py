@@ -224,7 +224,8 @@ class Memory:
             seen: set[str] = set()
             for start in range(0, len(taken.records), _CHUNK):
                 chunk = taken.records[start : start + _CHUNK]
-                known = {record.id for record in writer.reader.get([r.id for r in chunk if r.id not in taken.fresh])}
+                sought = [record.id for record in chunk if record.id not in taken.fresh]
+                known = {record.id for record in writer.reader.get(sought)} if sought else ()
                 new: list[Record] = []
                 for record in chunk:
                     if record.id in known or record.id in seen:
@@ -235,7 +236,7 @@ class Memory:
                         new.append(record)
                 changes = writer.write(verbs.add(record, fresh=record.id in taken.fresh) for record in new)
                 added += placed(new, changes, taken.fresh, writer)
-            given = [record for record in added if record.id in taken.vectors]
+            given = [record for record in added if record.id in taken.vectors] if taken.vectors else []
             if given:
                 writer.put_vectors(self.embedder.id, given, [taken.vectors[record.id] for record in given])
             return added

@@ -11,15 +11,15 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
 from agentmem import Memory
 from agentmem.errors import AgentMemError, Conflict, LedgerError
@@ -27,7 +27,8 @@ from agentmem.ledger import Durability, Reader
 from agentmem.opened import Opened, open_ledger
 from agentmem.records import DEFAULT_SCOPE, Record
 from agentmem_stores.sql import engine as engine_module
-from agentmem_stores.sql.ledger import FILE_NAME
+from agentmem_stores.sql.ledger import FILE_NAME, SqlLedger
+from tests.commits import commits
 from tests.fakes import DigestEmbedder
 
 FRESH_PROCESS = multiprocessing.get_context("spawn")  # a fork would inherit the parent's connections
@@ -37,21 +38,6 @@ PATIENCE_S = 60.0
 
 def opened(folder: Path, **more: Any) -> Memory:
     return Memory.open(folder, embedder=DigestEmbedder(), **more)
-
-
-@contextmanager
-def commits() -> Iterator[list[int]]:
-    """Counts the commits of every engine; read the list's length."""
-    seen: list[int] = []
-
-    def commit(_: Connection) -> None:
-        seen.append(1)
-
-    event.listen(Engine, "commit", commit)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "commit", commit)
 
 
 def in_a_process(work: Callable[..., None], *args: Any) -> Any:
@@ -90,8 +76,10 @@ def test_single_adds_of_many_threads_are_all_there(tmp_path: Path) -> None:
 def test_a_verb_that_fails_leaves_the_others_in_its_commit_alone(tmp_path: Path) -> None:
     """A slow leader holds the commit until all others wait behind it; then they share the next one."""
     threads = 12
-    ledger = open_ledger(tmp_path / "a.mem")
-    with Memory(Opened(ledger, DigestEmbedder(), "", "exact"), DEFAULT_SCOPE) as memory:
+    with ExitStack() as stack:
+        seen = stack.enter_context(commits())
+        ledger = open_ledger(tmp_path / "a.mem")
+        memory = stack.enter_context(Memory(Opened(ledger, DigestEmbedder(), "", "exact"), DEFAULT_SCOPE))
         stale = memory.add("stale")
         memory.edit(stale.id, text="fresh")
         about_to_write = threading.Barrier(threads + 1)
@@ -111,11 +99,12 @@ def test_a_verb_that_fails_leaves_the_others_in_its_commit_alone(tmp_path: Path)
             while time.monotonic() < until:
                 reader.get([stale.id])
 
-        with commits() as seen, ThreadPoolExecutor(threads + 1) as pool:
+        seen.clear()
+        with ThreadPoolExecutor(threads + 1) as pool:
             leader = pool.submit(ledger.bind(DEFAULT_SCOPE).transact, lead)
             answers = list(pool.map(write, range(threads)))
             leader.result()
-        assert len(seen) <= threads // 2
+        assert 2 <= len(seen) <= threads // 2  # the leader's, and the others'
         for thread, answer in enumerate(answers):
             if thread % 3:
                 assert isinstance(answer, Record)
@@ -485,19 +474,13 @@ def test_without_create_a_missing_memory_is_refused_and_nothing_is_made(tmp_path
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
 def test_durability_is_what_sqlite_is_told(durability: Durability, synchronous: int, tmp_path: Path) -> None:
     """1 is NORMAL: a commit is in the operating system's hands. 2 is FULL: it is on the disk."""
-    seen = set()
-
-    def commit(connection: Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        seen.add((driver.execute("PRAGMA synchronous").fetchone()[0], driver.execute("PRAGMA journal_mode").fetchone()))
-
-    event.listen(Engine, "commit", commit)
-    try:
-        with opened(tmp_path / "a.mem", durability=durability) as memory:
-            memory.add("durable")
-    finally:
-        event.remove(Engine, "commit", commit)
-    assert seen == {(synchronous, ("wal",))}
+    with opened(tmp_path / "a.mem", durability=durability) as memory:
+        memory.add("durable")
+        ledger = memory._opened.ledger
+        assert isinstance(ledger, SqlLedger)
+        asked = ("PRAGMA synchronous", "PRAGMA journal_mode")
+        told = ledger.writer.run(lambda writing: [writing.exec_driver_sql(pragma).scalar() for pragma in asked], None)
+    assert told == [synchronous, "wal"]
 
 
 def test_an_emptied_ledger_is_not_taken_for_a_new_one(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
 import agentmem
 from agentmem import (
@@ -48,6 +48,7 @@ from agentmem import (
 from agentmem.records import Scope, State
 from agentmem_stores.sql.jobs import Jobs
 from agentmem_stores.sql.ledger import FILE_NAME, open_sqlite
+from tests.commits import tell_commits
 from tests.fakes import TinyEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
@@ -229,8 +230,8 @@ def test_pain_12_no_verb_works_on_the_event_loops_thread(tmp_path: Path) -> None
     """
     busy: set[int] = set()
 
-    def note(_: Connection) -> None:
-        busy.add(threading.get_ident())
+    def connected(driver: sqlite3.Connection, _: object) -> None:
+        driver.set_trace_callback(lambda _: busy.add(threading.get_ident()))
 
     async def story() -> set[str]:
         met = set()
@@ -245,11 +246,11 @@ def test_pain_12_no_verb_works_on_the_event_loops_thread(tmp_path: Path) -> None
                     met.add(name)
         return met
 
-    event.listen(Engine, "begin", note)
+    event.listen(Engine, "connect", connected)
     try:
         met = asyncio.run(story())
     finally:
-        event.remove(Engine, "begin", note)
+        event.remove(Engine, "connect", connected)
     assert met == ASYNC_VERBS.keys()  # each did work that would have been seen
     public = {name for name, member in vars(AsyncMemory).items() if inspect.iscoroutinefunction(member)}
     assert {name for name in public if not name.startswith("_")} - {"close"} == ASYNC_VERBS.keys()
@@ -313,13 +314,14 @@ def test_pain_13_a_second_writer_waits_and_a_reader_does_not(tmp_path: Path) -> 
 
 
 def _stop_before_the_commit(pipe: Pipe, folder: Path) -> None:
-    def stop(_: Connection) -> None:
+    def stop() -> None:
         pipe.send("in the middle of a write")
         pipe.recv()  # for ever
 
     with opened(folder, create=False) as memory:
         memory.recall("kept")
-        event.listen(Engine, "commit", stop)
+    tell_commits(stop)
+    with opened(folder, create=False) as memory:
         memory.add("never acknowledged")
 
 

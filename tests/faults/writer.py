@@ -19,11 +19,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
-
 from agentmem import Memory
 from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
 from agentmem.records import Record
+from tests.commits import tell_commits
 from tests.fakes import DigestEmbedder, given_vector
 
 THREADS = 4
@@ -226,11 +225,11 @@ class Aim:
     def take(self) -> None:
         begun = count(1)
 
-        def commit(_: Connection) -> None:
+        def commit() -> None:
             if next(begun) == self.commit:
                 signal.setitimer(signal.ITIMER_REAL, self.after_s)
 
-        event.listen(Engine, "commit", commit)
+        tell_commits(commit)
 
 
 def write(

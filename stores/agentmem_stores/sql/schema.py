@@ -220,12 +220,12 @@ def record_row(record: Record, scope_id: int, position: int) -> dict[str, Any]:
         "speaker": record.speaker,
         "role": record.role,
         "place": None if record.place is None else dump(record.place.to_json()),
-        "sources": _dump_some([source.to_json() for source in record.sources]),
+        "sources": _dump_some([source.to_json() for source in record.sources]) if record.sources else None,
         "strength": record.strength,
         "pinned": record.pinned,
-        "tags": _dump_some(list(record.tags)),
+        "tags": _dump_some(record.tags),
         "meta": _dump_some(record.meta),
-        "replaced_by": _dump_some(list(record.replaced_by)),
+        "replaced_by": _dump_some(record.replaced_by),
         "extra": _dump_some(record.extra),
     }
 

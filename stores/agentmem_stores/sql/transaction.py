@@ -71,6 +71,7 @@ class SqlTransaction(SqlReader):
         first = head - len(drafts) + 1
         step = first if step is None else step
         at = now()
+        micros = schema.to_micros(at)
         positions = self._positions(drafts, first)
         changes, entries = [], []
         for seq, draft in enumerate(drafts, first):
@@ -94,7 +95,7 @@ class SqlTransaction(SqlReader):
                     "seq": seq,
                     "step": step,
                     "undoes": undoes,
-                    "at": schema.to_micros(at),
+                    "at": micros,
                     "actor": actor,
                     "verb": draft.verb,
                     "record_id": draft.record_id,
