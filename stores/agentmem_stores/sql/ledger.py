@@ -244,7 +244,6 @@ class SqlScope:
     newest = _glancing(SqlReader.newest)
     counts = _glancing(SqlReader.counts)
     ids_ending = _glancing(SqlReader.ids_ending)
-    changes = _glancing(SqlReader.changes)
     steps = _glancing(SqlReader.steps)
     cursor = _glancing(SqlReader.cursor)
     embedders = _glancing(SqlReader.embedders)
@@ -254,6 +253,7 @@ class SqlScope:
     get = _reading(SqlReader.get)
     at = _reading(SqlReader.at)
     changed = _reading(SqlReader.changed)
+    changes = _reading(SqlReader.changes)
     vectors = _reading(SqlReader.vectors)
 
     def verify(self) -> list[str]:

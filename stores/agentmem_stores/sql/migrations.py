@@ -30,12 +30,14 @@ def m002_serving(connection: Connection) -> None:
 
 
 def m003_segments(connection: Connection) -> None:
-    """What projections keep of themselves."""
+    """What projections keep of themselves; and an index of the journal that leaves first entries out."""
     binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
     connection.exec_driver_sql(
         "CREATE TABLE segments (scope_id INTEGER NOT NULL, projection TEXT NOT NULL, until BIGINT NOT NULL,"
         f" piece INTEGER NOT NULL, data {binary} NOT NULL, PRIMARY KEY (scope_id, projection, until, piece))"
     )
+    connection.exec_driver_sql("DROP INDEX journal_by_record")
+    connection.exec_driver_sql("CREATE INDEX journal_by_record ON journal (record_id, scope_id) WHERE seq <> position")
 
 
 MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments]

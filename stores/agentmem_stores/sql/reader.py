@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, func, literal_column, select
 
 from agentmem.errors import LedgerError
 from agentmem.ledger import Delta, Segment, Serving, Vectors
@@ -97,13 +97,44 @@ class SqlReader:
             query = query.where(journal.c.seq > after)
         if before is not None:
             query = query.where(journal.c.seq < before)
-        if record_id is not None:
-            query = query.where(journal.c.record_id == record_id)
         if step is not None:
             # A step is named by its first change: nothing before it is looked at, and no index is kept for steps.
             query = query.where(journal.c.seq >= step, journal.c.step == step)
         query = query.order_by(journal.c.seq.desc() if newest_first else journal.c.seq)
-        return [schema.row_change(row) for row in self._connection.execute(_limited(query, limit))]
+        if record_id is None:
+            return [schema.row_change(row) for row in self._connection.execute(_limited(query, limit))]
+        entries = self._entries([record_id])
+        found = [
+            schema.row_change(row)
+            for chunk in chunks(entries[::-1] if newest_first else entries)
+            for row in self._connection.execute(query.where(journal.c.seq.in_(chunk)))
+        ]
+        return found[:limit]
+
+    def _positions_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Where records stand, or stood: those that are gone have an entry that says so."""
+        found: dict[str, int] = {}
+        for chunk in chunks(ids):
+            here = select(records.c.id, records.c.position).where(
+                records.c.scope_id == self._scope_id, records.c.id.in_(chunk)
+            )
+            found.update((id, position) for id, position in self._connection.execute(here))
+        for chunk in chunks([id for id in ids if id not in found]):
+            gone = select(journal.c.record_id, journal.c.position).where(*self._later(chunk))
+            found.update((id, position) for id, position in self._connection.execute(gone))
+        return found
+
+    def _entries(self, ids: Sequence[str]) -> list[int]:
+        """The `seq`s of all entries of these records."""
+        found = set(self._positions_of(ids).values())
+        for chunk in chunks(ids):
+            found.update(self._connection.scalars(select(journal.c.seq).where(*self._later(chunk))))
+        return sorted(found)
+
+    def _later(self, ids: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+        """Entries of these records but their first. The plus keeps SQLite from reading the whole scope instead."""
+        scope = literal_column("+journal.scope_id") == self._scope_id
+        return scope, journal.c.record_id.in_(ids), journal.c.seq != journal.c.position
 
     def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
         query = select(*CHANGE_COLUMNS).where(journal.c.scope_id == self._scope_id, journal.c.step == journal.c.seq)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from agentmem.records import Change, Place, Record, Scope, Source, State
@@ -91,6 +92,8 @@ records = Table(
     sqlite_with_rowid=False,  # the primary key is the table: a page less to log for each add
 )
 
+_LATER = text("seq <> position")
+
 journal = Table(
     "journal",
     metadata,
@@ -107,7 +110,8 @@ journal = Table(
     Column("before", Text),
     Column("after", Text),
     PrimaryKeyConstraint("scope_id", "seq"),
-    Index("journal_by_record", "scope_id", "record_id"),
+    # Without first entries, which are most: a record's position is the seq of its first, and is found without them.
+    Index("journal_by_record", "record_id", "scope_id", sqlite_where=_LATER, postgresql_where=_LATER),
     sqlite_with_rowid=False,
 )
 embedders = Table(

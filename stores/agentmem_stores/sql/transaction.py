@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agentmem.errors import Conflict, EmbeddingError
@@ -123,13 +123,8 @@ class SqlTransaction(SqlReader):
                 positions[draft.record_id] = draft.record.position
             elif not draft.fresh:
                 sought.append(draft.record_id)
-        for chunk in chunks(sought):
-            known = (
-                select(journal.c.record_id, func.min(journal.c.position))
-                .where(journal.c.scope_id == self._scope_id, journal.c.record_id.in_(chunk))
-                .group_by(journal.c.record_id)
-            )
-            positions.update((id, position) for id, position in self._connection.execute(known))
+        if sought:
+            positions |= self._positions_of(sought)
         for seq, draft in enumerate(drafts, first):
             positions.setdefault(draft.record_id, seq)
         return positions
@@ -172,14 +167,12 @@ class SqlTransaction(SqlReader):
 
     def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         drafts = [Draft("erase", id, None, None, None) for id in ids]
-        positions = self._positions(drafts, 0)
-        for chunk in chunks(ids):
+        for chunk in chunks(self._entries(ids)):
             self._connection.execute(
                 update(journal)
-                .where(journal.c.scope_id == self._scope_id, journal.c.record_id.in_(chunk))
+                .where(journal.c.scope_id == self._scope_id, journal.c.seq.in_(chunk))
                 .values(before=None, after=None, cause="")
             )
-        self._remove(list(positions.values()))
         self._connection.execute(delete(segments).where(segments.c.scope_id == self._scope_id))
         changes = self.write(drafts, actor=actor, cause=cause, step=step)
         if changes:
