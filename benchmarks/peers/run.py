@@ -44,7 +44,7 @@ SYSTEMS: Mapping[str, str] = {
 class Plan:
     """How much of everything: `singles` turns are added one by one, the others in batches of `batch`."""
 
-    rounds: int = 5
+    rounds: int = 10
     singles: int = 1_000
     batch: int = 500
     patience_s: float = 1800.0

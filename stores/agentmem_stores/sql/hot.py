@@ -1,4 +1,4 @@
-"""The statements of every add, composed and compiled once, then run on the driver itself.
+"""The statements of every add and every recall, composed and compiled once, then run on the driver itself.
 
 They are written in SQLAlchemy Core like all others; only their way to the driver is shorter. `benchmarks/floor.py`
 holds an add against a raw SQLite commit, and the general way spends most of that budget before SQLite is reached.
@@ -74,10 +74,15 @@ class HotStatements:
             select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == bindparam("name")), dialect
         )
         self._vectors = _Compiled(_PUT_VECTOR, dialect)
+        self._head = _Compiled(select(roots.c.head).where(roots.c.id == bindparam("root")), dialect)
 
     def advance(self, driver: Any, root_id: int, by: int) -> int:
         """Move the root's head on by so many changes; the new head."""
         return int(self._advance.run(driver, [{"root": root_id, "by": by}]).fetchone()[0])
+
+    def head(self, driver: Any, root_id: int) -> int:
+        found = self._head.run(driver, [{"root": root_id}]).fetchone()
+        return 0 if found is None else int(found[0])
 
     def insert_journal(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         self._journal.run(driver, rows)

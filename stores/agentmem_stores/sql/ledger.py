@@ -7,7 +7,7 @@ on: statements are the same on all, and what differs is asked of a `Database` (s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -18,12 +18,12 @@ from sqlalchemy.exc import DBAPIError
 
 from agentmem.errors import InvalidInput, LedgerError
 from agentmem.ledger import Durability, Transaction
-from agentmem.records import Scope
+from agentmem.records import Record, Scope
 from agentmem.verify import disagreements
 from agentmem_stores.sql import migrations
-from agentmem_stores.sql.engine import Database, GroupCommit, glance, telling_faults
+from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
 from agentmem_stores.sql.hot import HotStatements
-from agentmem_stores.sql.reader import SqlReader
+from agentmem_stores.sql.reader import CHUNK, SqlReader
 from agentmem_stores.sql.schema import TO_RECLAIM, cursors, identity, roots, scopes
 from agentmem_stores.sql.sqlite import Sqlite
 from agentmem_stores.sql.transaction import SqlTransaction
@@ -32,6 +32,7 @@ log = logging.getLogger("agentmem")
 
 T = TypeVar("T")
 P = ParamSpec("P")
+X = TypeVar("X")
 FILE_NAME = "ledger.sqlite3"
 LONGEST_PATH = 2_600  # bytes of a scope that Postgres can index; a ledger must be movable
 _ERASURES = select(cursors.c.scope_id, cursors.c.seq).where(TO_RECLAIM)
@@ -217,6 +218,19 @@ def _glancing(read: Callable[Concatenate[SqlReader, P], T]) -> Callable[Concaten
     return call
 
 
+def _reading_many(
+    read: Callable[[SqlReader, Sequence[X]], list[Record]],
+) -> Callable[[SqlScope, Sequence[X]], list[Record]]:
+    """The same read, which is one statement for each chunk of what is asked."""
+    several, one = _reading(read), _glancing(read)
+
+    @wraps(read)
+    def call(self: SqlScope, asked: Sequence[X], /) -> list[Record]:
+        return (one if len(asked) <= CHUNK else several)(self, asked)
+
+    return call
+
+
 class SqlScope:
     """One scope of a `SqlLedger`."""
 
@@ -233,13 +247,21 @@ class SqlScope:
         with self._ledger.reading() as connection:
             yield self.reader(connection)
 
+    def head(self) -> int:
+        """As `SqlReader.head`; every recall asks, and most of the general way's time is not SQLite's."""
+
+        def read(connection: Connection) -> int:
+            ids = self._ledger.ids_of(connection, self._scope)
+            return 0 if ids is None else self._ledger.hot.head(driver_of(connection), ids[1])
+
+        return self._ledger.glance(read)
+
     def reader(self, connection: Connection) -> SqlReader:
         ids = self._ledger.ids_of(connection, self._scope)
         if ids is not None:
             self._ledger.remember_ids(self._scope, ids)
         return SqlReader(connection, self._scope, ids)
 
-    head = _glancing(SqlReader.head)
     scan = _glancing(SqlReader.scan)
     newest = _glancing(SqlReader.newest)
     counts = _glancing(SqlReader.counts)
@@ -249,9 +271,9 @@ class SqlScope:
     embedders = _glancing(SqlReader.embedders)
     serving = _glancing(SqlReader.serving)
     segments = _glancing(SqlReader.segments)
-    # Several statements, or one for each chunk of what is asked.
-    get = _reading(SqlReader.get)
-    at = _reading(SqlReader.at)
+    # Several statements.
+    get = _reading_many(SqlReader.get)
+    at = _reading_many(SqlReader.at)
     changed = _reading(SqlReader.changed)
     changes = _reading(SqlReader.changes)
     vectors = _reading(SqlReader.vectors)

@@ -37,12 +37,12 @@ _AT = select(*RECORD_COLUMNS).where(
 )
 
 X = TypeVar("X")
-_CHUNK = 500  # values bound in one statement: far below SQLite's 32,766
+CHUNK = 500  # values bound in one statement: far below SQLite's 32,766
 
 
 def chunks(items: Sequence[X]) -> Iterator[Sequence[X]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
 
 
 def _limited(query: Select[Any], limit: int | None) -> Select[Any]:
@@ -63,8 +63,8 @@ class SqlReader:
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         found: dict[str, Record] = {}
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
             # `= ?` and `IN (?, …)` are two cached statements; a single id is the hot one.
             which = records.c.id == chunk[0] if len(chunk) == 1 else records.c.id.in_(chunk)
             for row in self._connection.execute(
@@ -212,7 +212,7 @@ class SqlReader:
         )
         if positions is None:
             found = list(self._connection.execute(query.order_by(vectors.c.position)))
-        elif len(positions) > _CHUNK and (wide := max(positions) - min(positions)) < 2 * len(positions):
+        elif len(positions) > CHUNK and (wide := max(positions) - min(positions)) < 2 * len(positions):
             near = query.where(vectors.c.position.between(min(positions), min(positions) + wide))
             asked = set(positions)
             found = [row for row in self._connection.execute(near.order_by(vectors.c.position)) if row[0] in asked]
