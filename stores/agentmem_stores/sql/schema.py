@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -201,7 +202,11 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def dump(value: Json) -> str:
-    return _encoder.encode(value)
+    """Compact JSON. It is read back by `json`: orjson would round integers of more than 64 bits, and writes none."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return _encoder.encode(value)
 
 
 def _dump_some(value: Any) -> str | None:
