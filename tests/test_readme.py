@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agentmem_stores.vectors.auto import CHROMA_FROM
 from benchmarks import report
 
 ROOT = Path(__file__).parent.parent
@@ -43,8 +44,31 @@ def test_speed_and_safety_reach_their_goals() -> None:
     assert floor["vectors"]["ratio"]["cpu"] <= 1.5
     assert report.result("startup")["cases"]["agentmem --help"]["median_ms"] < 150
     killed = report.result("kill")["total"]
-    assert killed["kills"] >= 50
+    assert killed["kills"] >= 1_000
     assert killed["lost"] == 0
+
+
+# What one run of `benchmarks.peers` does not reach, so that no reader need look for it.
+MISSED = {
+    "peers-5000": [],
+    "peers-20000": [
+        "a durable add over a raw SQLite commit, at the median by the clock, at most",
+        "dense recall over numpy and ten rows, CPU at the median, at most",
+    ],
+}
+
+
+@pytest.mark.parametrize(("result", "missed"), MISSED.items())
+def test_beside_its_peers_it_reaches_its_goals_but_these(result: str, missed: list[str]) -> None:
+    assert [target["what"] for target in report.result(result)["targets"] if target["met"] is False] == missed
+
+
+def test_the_index_is_chosen_where_the_two_cross() -> None:
+    rows = {row["records"]: row for row in report.result("scale")["rows"]}
+    recall = {size: [row[index]["recall"]["p50_ms"] for index in ("exact", "chroma")] for size, row in rows.items()}
+    assert recall[10_000][0] < recall[10_000][1]
+    assert recall[CHROMA_FROM][0] > recall[CHROMA_FROM][1]
+    assert rows[1_000_000]["exact"]["open_s"] < rows[1_000_000]["first"]["open_s"] / 10  # the words are kept
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
