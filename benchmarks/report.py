@@ -65,7 +65,7 @@ def speed_table() -> list[str]:
         ("`agentmem --help`", f"{start['cases']['agentmem --help']['median_ms']:.0f} ms of CPU"),
         (
             "`kill -9` of a busy writer",
-            f"{total['kills']} times, {total['acknowledged']:,} acknowledged changes, {total['lost']} lost",
+            f"{total['kills']:,} times, {total['acknowledged']:,} acknowledged changes, {total['lost']} lost",
         ),
     ]
     return [
@@ -115,9 +115,11 @@ def peers_table() -> list[str]:
 
 
 def scale_table() -> list[str]:
+    first = {row["records"]: row["first"]["open_s"] for row in result("scale")["rows"]}
     lines = [
         "One scope from a thousand records to a million (`benchmarks/scale.py`; words and vectors together, vector",
-        "given; [plot](benchmarks/results/scale.png)):",
+        "given; [plot](benchmarks/results/scale.png)). A process finds the words that an earlier one kept; the very",
+        f"first reads every text: {first[100_000]:.1f} s at 100,000 and {first[1_000_000]:.0f} s at a million.",
         "",
         "| records | adds/s | opened to first answer | index | recall p50 / p95, ms | nearest found | resident MB |",
         "|---|---|---|---|---|---|---|",

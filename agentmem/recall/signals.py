@@ -88,9 +88,9 @@ class Lexical:
     def ask(self, question: Question) -> Evidence | None:
         asked = Counter(terms(question.cue.text))
         corpus = question.corpus
-        total = np.zeros(corpus.rows, np.float32)
         if not asked or not len(corpus):
             return None
+        total = np.zeros(corpus.rows, np.float32)
         lengths = corpus.lengths()
         found: dict[str, NDArray[np.intc]] = {}
         for term, times in asked.items():

@@ -14,7 +14,7 @@ from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, t
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
-from agentmem_stores.sql.schema import embedders, journal, records, roots, vectors
+from agentmem_stores.sql.schema import RECORD_COLUMNS, embedders, journal, records, roots, vectors
 
 # Text, because Core has this form apart for each database. What is selected from nothing has no type but its cast.
 _PUT_VECTOR = text(
@@ -74,6 +74,8 @@ class HotStatements:
             select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == bindparam("name")), dialect
         )
         self._vectors = _Compiled(_PUT_VECTOR, dialect)
+        self._dialect = dialect
+        self._at: dict[int, _Compiled] = {}  # by how many positions it asks for
         self._head = _Compiled(select(roots.c.head).where(roots.c.id == bindparam("root")), dialect)
 
     def advance(self, driver: Any, root_id: int, by: int) -> int:
@@ -83,6 +85,18 @@ class HotStatements:
     def head(self, driver: Any, root_id: int) -> int:
         found = self._head.run(driver, [{"root": root_id}]).fetchone()
         return 0 if found is None else int(found[0])
+
+    def at(self, driver: Any, scope_id: int, positions: Sequence[int]) -> list[Any]:
+        """The rows of `RECORD_COLUMNS` at these positions, of which there is one at least, in any order."""
+        width = 1 << (len(positions) - 1).bit_length()  # filled up with the last, so that few statements serve all
+        names = [f"p{n}" for n in range(width)]
+        if (statement := self._at.get(width)) is None:
+            asked = records.c.position.in_([bindparam(name) for name in names])
+            rows = select(*RECORD_COLUMNS).where(records.c.scope_id == bindparam("scope"), asked)
+            statement = self._at[width] = _Compiled(rows, self._dialect)
+        given = dict(zip(names, [*positions, *[positions[-1]] * (width - len(positions))], strict=True))
+        found: list[Any] = statement.run(driver, [{"scope": scope_id, **given}]).fetchall()
+        return found
 
     def insert_journal(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         self._journal.run(driver, rows)

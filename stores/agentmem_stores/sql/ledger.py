@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, and_, delete, insert, or_, select
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +24,7 @@ from agentmem_stores.sql import migrations
 from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import CHUNK, SqlReader
-from agentmem_stores.sql.schema import TO_RECLAIM, cursors, identity, roots, scopes
+from agentmem_stores.sql.schema import TO_RECLAIM, cursors, identity, roots, row_record, scopes
 from agentmem_stores.sql.sqlite import Sqlite
 from agentmem_stores.sql.transaction import SqlTransaction
 
@@ -32,7 +32,6 @@ log = logging.getLogger("agentmem")
 
 T = TypeVar("T")
 P = ParamSpec("P")
-X = TypeVar("X")
 FILE_NAME = "ledger.sqlite3"
 LONGEST_PATH = 2_600  # bytes of a scope that Postgres can index; a ledger must be movable
 _ERASURES = select(cursors.c.scope_id, cursors.c.seq).where(TO_RECLAIM)
@@ -218,19 +217,6 @@ def _glancing(read: Callable[Concatenate[SqlReader, P], T]) -> Callable[Concaten
     return call
 
 
-def _reading_many(
-    read: Callable[[SqlReader, Sequence[X]], list[Record]],
-) -> Callable[[SqlScope, Sequence[X]], list[Record]]:
-    """The same read, which is one statement for each chunk of what is asked."""
-    several, one = _reading(read), _glancing(read)
-
-    @wraps(read)
-    def call(self: SqlScope, asked: Sequence[X], /) -> list[Record]:
-        return (one if len(asked) <= CHUNK else several)(self, asked)
-
-    return call
-
-
 class SqlScope:
     """One scope of a `SqlLedger`."""
 
@@ -248,13 +234,31 @@ class SqlScope:
             yield self.reader(connection)
 
     def head(self) -> int:
-        """As `SqlReader.head`; every recall asks, and most of the general way's time is not SQLite's."""
+        return self._directly(lambda driver, ids: self._ledger.hot.head(driver, ids[1]), SqlReader.head)
 
-        def read(connection: Connection) -> int:
-            ids = self._ledger.ids_of(connection, self._scope)
-            return 0 if ids is None else self._ledger.hot.head(driver_of(connection), ids[1])
+    def at(self, positions: Sequence[int]) -> list[Record]:
+        if not 0 < len(positions) <= CHUNK:
+            with self.snapshot() as reader:
+                return reader.at(positions)
 
-        return self._ledger.glance(read)
+        def read(driver: Any, ids: tuple[int, int]) -> list[Record]:
+            found = {row[0]: row_record(row, self._scope) for row in self._ledger.hot.at(driver, ids[0], positions)}
+            return [found[position] for position in positions if position in found]
+
+        return self._directly(read, lambda reader: reader.at(positions))
+
+    def _directly(self, read: Callable[[Any, tuple[int, int]], T], usual: Callable[[SqlReader], T]) -> T:
+        """What every recall asks, past SQLAlchemy, which takes longer over it than the database. When that fails it is
+        asked in the usual way, which knows a lost connection when it meets one."""
+
+        def glanced(connection: Connection) -> T:
+            reader = self.reader(connection)
+            try:
+                return usual(reader) if reader.ids is None else read(driver_of(connection), reader.ids)
+            except DBAPIError:
+                return usual(reader)
+
+        return self._ledger.glance(glanced)
 
     def reader(self, connection: Connection) -> SqlReader:
         ids = self._ledger.ids_of(connection, self._scope)
@@ -272,8 +276,7 @@ class SqlScope:
     serving = _glancing(SqlReader.serving)
     segments = _glancing(SqlReader.segments)
     # Several statements.
-    get = _reading_many(SqlReader.get)
-    at = _reading_many(SqlReader.at)
+    get = _reading(SqlReader.get)
     changed = _reading(SqlReader.changed)
     changes = _reading(SqlReader.changes)
     vectors = _reading(SqlReader.vectors)

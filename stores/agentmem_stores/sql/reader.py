@@ -58,6 +58,11 @@ class SqlReader:
         self._ids = ids
 
     @property
+    def ids(self) -> tuple[int, int] | None:
+        """(scope id, root id)"""
+        return self._ids
+
+    @property
     def _scope_id(self) -> int:
         return -1 if self._ids is None else self._ids[0]
 

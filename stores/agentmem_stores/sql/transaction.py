@@ -49,10 +49,6 @@ class SqlTransaction(SqlReader):
         self._hot = ledger.hot
         self._driver = driver_of(connection)
 
-    @property
-    def ids(self) -> tuple[int, int] | None:
-        return self._ids
-
     def write(
         self,
         drafts: Iterable[Draft],
