@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-# The child opens the terminal itself, which makes it the one that its Ctrl-C comes from.
+# The child opens the terminal itself, which makes it the one that its Ctrl-C comes from; and it heeds one, also where
+# whoever runs the tests in the background does not.
 _ADOPT = (
-    "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); "
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); fd = os.open(sys.argv[1], os.O_RDWR); "
     "[os.dup2(fd, n) for n in (0, 1, 2)]; os.execv(sys.argv[2], sys.argv[2:])"
 )
 _PATIENCE_S = 60.0
