@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import subprocess
@@ -252,6 +253,40 @@ def test_any_bytes_are_refused_or_fit_together(tmp_path: Path) -> None:
     for n in range(0, len(data), 97):
         with pytest.raises(ValueError, match="damaged"):
             decode(data[:n])
+
+
+_ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([1 << 63, 1 << 200, -1]) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.usefixtures("few")
+def test_any_header_is_refused_or_fits(tmp_path: Path) -> None:
+    """A ledger may be a stranger's, and its checksums are right then."""
+    data = filled(tmp_path / "m")
+    length = int.from_bytes(data[4:12], "little")
+    sound, rest = json.loads(data[12 : 12 + length]), data[12 + length :]
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.sampled_from(sorted(sound)), _ANY_JSON, st.integers(0, 9))
+    def changed(name: str, value: Any, at: int) -> None:
+        told_otherwise = dict(sound)
+        if name == "stamp" or not isinstance(sound[name], list) or not at:
+            told_otherwise[name] = value
+        else:
+            told_otherwise[name] = [*sound[name][: at - 1], value, *sound[name][at:]]
+        header = json.dumps(told_otherwise).encode()
+        body = len(header).to_bytes(8, "little") + header + rest
+        with suppress(ValueError):
+            Corpus().append(decode(zlib.crc32(body).to_bytes(4, "little") + body))
+
+    changed()
+    for header in (b"[]", b"1", b"[" * 100_000, b"\xff", b""):
+        body = len(header).to_bytes(8, "little") + header + rest
+        with pytest.raises(ValueError, match=r"it is not as|decode|Expecting"):
+            decode(zlib.crc32(body).to_bytes(4, "little") + body)
 
 
 @pytest.mark.usefixtures("few")

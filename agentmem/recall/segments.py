@@ -192,7 +192,7 @@ def decode(data: bytes) -> Cut:
             counts=arrays["word_counts"],
             labels=Listing([tuple(label) for label in told["labels"]], arrays["label_ends"], arrays["label_rows"]),
         )
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"it lacks something: {error!r}") from error
-    cut.check()
+        cut.check()
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:  # a file may come from a stranger
+        raise ValueError(f"it is not as agentmem writes it: {error!r}") from error
     return cut

@@ -21,6 +21,7 @@ from typing import Any
 
 from agentmem import Memory
 from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
+from agentmem.recall import segments
 from agentmem.records import Record
 from tests.commits import tell_commits
 from tests.fakes import DigestEmbedder, given_vector
@@ -244,6 +245,7 @@ def write(
     threading.excepthook = die
     if aim is not None:
         aim.take()
+    segments._DUE = 20  # changes after which words are kept: of 2,000, no writer lives to see it
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     say("opening")
     with Memory.open(location, embedder=DigestEmbedder()) as memory:
