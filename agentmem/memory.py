@@ -26,7 +26,7 @@ from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
 from agentmem.index import Progress
 from agentmem.intake import Intake, Item
-from agentmem.ledger import Draft, Durability, Reader, ScopedLedger, Serving
+from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
 from agentmem.opened import Opened
 from agentmem.recall.engine import DEFAULT_SIGNALS, recall
 from agentmem.recall.pack import pack
@@ -497,7 +497,7 @@ class Memory:
         if name == "words":
             return view.rewrite(progress)
         if name == "vectors":
-            return self._reembed(view.embeddings.serving.embedder, progress)
+            return self._opened.reembed(self._scope, progress)
         if name != view.chosen_name:
             listed = ", ".join(["words", "vectors", view.chosen_name, *self._stores])
             raise InvalidInput(
@@ -505,29 +505,6 @@ class Memory:
                 way_out=f"There are: {listed}. Another index is chosen by `index`, as in --index chroma.",
             )
         return view.reindex(progress)
-
-    def _reembed(self, old: str, progress: Progress | None) -> int:
-        embeddings = self._opened.embeddings(self._scope)
-        new = self.embedder.id
-        if old == new:
-            self._ledger.transact(lambda transaction: transaction.drop_vectors(new))
-            done = embeddings.embed(progress=progress)
-            self._opened.forget_view(self._scope)
-            view = self._opened.view(self._scope)
-            if (
-                view.index.name != "exact"
-            ):  # it keeps vectors of its own, and the journal does not say that they changed
-                view.reindex()
-            return done
-        if self._ledger.serving() is None:  # an older ledger, which does not say
-            self._ledger.transact(lambda transaction: transaction.serve(Serving(old, ""), instead_of=None))
-        done = embeddings.embed(progress=progress)
-        while not embeddings.take_over(old):
-            serving = self._ledger.serving()
-            if serving is not None and serving.embedder != old:  # somebody else was faster
-                break
-            done += embeddings.embed()  # what was written meanwhile
-        return done
 
     def attach(self, name: str, store: Store | None = None, *, weight: float = 1.0) -> None:
         """Let a store follow this scope's journal and speak in this handle's recalls.

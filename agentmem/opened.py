@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from agentmem.embedding import AnyEmbedder, Embedder, open_embedder
 from agentmem.errors import AgentMemError, EmbeddingError, InvalidInput, LedgerError, MemoryClosed
-from agentmem.index import Index, Site
+from agentmem.index import Index, Progress, Site
 from agentmem.ledger import Durability, Ledger, ScopedLedger, Serving, vectors_cursor
 from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.view import Indexing, View
@@ -203,6 +203,28 @@ class Opened:
         """The vectors of the embedder asked for, serving or not."""
         self.check_open()
         return Embeddings(self.ledger.bind(scope), self.embedder, self.spec)
+
+    def reembed(self, scope: Scope, progress: Progress | None = None) -> int:
+        """Embed every text anew by the embedder asked for; how many. Its vectors answer once they are complete."""
+        embeddings, ledger = self.embeddings(scope), self.ledger.bind(scope)
+        old, new = self.view(scope).embeddings.serving.embedder, self.embedder.id
+        if old == new:
+            ledger.transact(lambda transaction: transaction.drop_vectors(new))
+            done = embeddings.embed(progress=progress)
+            self.forget_view(scope)
+            view = self.view(scope)
+            if view.index.name != "exact":  # it keeps vectors of its own, and no change says that they are others now
+                view.reindex()
+            return done
+        if ledger.serving() is None:  # an older ledger, which does not say
+            ledger.transact(lambda transaction: transaction.serve(Serving(old, ""), instead_of=None))
+        done = embeddings.embed(progress=progress)
+        while not embeddings.take_over(old):
+            serving = ledger.serving()
+            if serving is not None and serving.embedder != old:  # somebody else was faster
+                break
+            done += embeddings.embed()  # what was written meanwhile
+        return done
 
     # ── in the background ────────────────────────────────────────────────────────────────────────────────────────
 

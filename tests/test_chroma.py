@@ -19,6 +19,7 @@ from agentmem import Hit, InvalidInput, Memory
 from agentmem.recall import pause, view
 from agentmem_stores.vectors import auto, chroma
 from tests.answers import CUES, Answers, exact_answers, texts
+from tests.indexed import put_away
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 # Made by Chroma for the collection of one scope, once enough was written for its index to be on disk.
@@ -40,13 +41,6 @@ def items(n: int) -> list[dict[str, object]]:
 
 def chroma_at(folder: Path) -> Memory:
     return Memory.open(folder, embedder="hash", index="chroma")
-
-
-def put_away(memory: Memory) -> None:
-    """Embed all, and let Chroma have all of it."""
-    memory.load()
-    memory._opened.view(memory.bound).sync()
-    assert memory._opened.view(memory.bound).index.waiting == 0
 
 
 @pytest.fixture(scope="module")

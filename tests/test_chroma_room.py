@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from agentmem import Memory
 from agentmem.embedding import embedding_text
-from agentmem_stores.vectors.chroma import ChromaIndex
 from agentmem_stores.vectors.chroma_room import zero_room
 from tests.answers import texts
+from tests.indexed import index_of, put_away
 
 SECRET = b"the numbers of a vector that was erased"
 LIVE = 50
@@ -27,18 +27,6 @@ LIVE = 50
 
 def opened(folder: Path) -> Memory:
     return Memory.open(folder, embedder="hash", index="chroma")
-
-
-def index_of(memory: Memory) -> ChromaIndex:
-    index = memory._opened.view(memory.bound).index
-    assert isinstance(index, ChromaIndex)
-    return index
-
-
-def put_away(memory: Memory) -> None:
-    memory.load()
-    index_of(memory).sync()
-    assert index_of(memory).waiting == 0
 
 
 def holding(folder: Path) -> set[str]:

@@ -18,6 +18,7 @@ from agentmem.recall import pause, view
 from agentmem_stores.vectors import chroma_home
 from tests.answers import CUES, Answers, exact_answers, texts
 from tests.chroma_server import ChromaServer, chroma_server, running
+from tests.indexed import put_away
 
 __all__ = ["chroma_server"]
 
@@ -26,12 +27,6 @@ PATIENCE_S = 60.0
 
 def on(server: ChromaServer, place: str | Path) -> Memory:
     return Memory.open(place, embedder="hash", index=f"chroma:{server.url}")
-
-
-def put_away(memory: Memory) -> None:
-    memory.load()
-    memory._opened.view(memory.bound).sync()
-    assert memory._opened.view(memory.bound).index.waiting == 0
 
 
 def back_on_chroma(memory: Memory) -> None:

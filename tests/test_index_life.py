@@ -21,24 +21,13 @@ from agentmem.embedding import embedding_text
 from agentmem.recall import pause, view
 from agentmem_stores.vectors.chroma import ChromaIndex
 from tests.answers import texts
+from tests.indexed import index_of, put_away
 
 INDEXES = ["exact", "chroma"]
 
 
 def opened(folder: Path, index: str = "chroma") -> Memory:
     return Memory.open(folder, embedder="hash", index=index)
-
-
-def index_of(memory: Memory) -> ChromaIndex:
-    index = memory._opened.view(memory.bound).index
-    assert isinstance(index, ChromaIndex)
-    return index
-
-
-def put_away(memory: Memory) -> None:
-    memory.load()
-    index_of(memory).sync()
-    assert index_of(memory).waiting == 0
 
 
 class Moody(HashEmbedder):
