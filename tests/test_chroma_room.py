@@ -79,9 +79,11 @@ def kept(tmp_path: Path) -> Path:
 def all_found(memory: Memory) -> bool:
     put_away(memory)
     assert index_of(memory).stored() == LIVE
-    hits = [(record.id, memory.recall(embedding_text(record), k=1)[0]) for record in memory.records()]
+    found = [memory.recall(embedding_text(record), k=3) for record in memory.records()]
     assert memory.stats().index == "chroma"
-    return len(hits) == LIVE and all(hit.record.id == id and hit.verdict.endswith("cosine 1.00") for id, hit in hits)
+    # Among three, and not the first: the day of the date may be another ferry's number.
+    same = [{hit.record.id for hit in hits if hit.verdict.endswith("cosine 1.00")} for hits in found]
+    return same == [{record.id} for record in memory.records()]
 
 
 # ── through a memory ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -131,11 +129,10 @@ def test_one_that_hangs_is_given_up_and_taken_up_again(tmp_path: Path) -> None:
     with running() as server, on(server, tmp_path / "m") as memory:
         memory.add_many(texts(100))
         put_away(memory)
-        assert server._process is not None
-        os.kill(server._process.pid, signal.SIGSTOP)
+        server.hang()
         assert memory.recall("ferry 17", k=3)
         assert memory.stats().index == "exact, in place of chroma"
-        os.kill(server._process.pid, signal.SIGCONT)
+        server.go_on()
         back_on_chroma(memory)
 
 

@@ -287,7 +287,8 @@ def diverging(location: str | Path, logs: Sequence[Path]) -> list[str]:
                     wrong.append(f"{record.id} is not found by its own text")
                 found, expected = _scores(hits), _scores(anew.recall(cue, HITS))
                 if found.keys() != expected.keys() or any(abs(found[id] - expected[id]) > 1e-3 for id in found):
-                    wrong.append(f"{record.id}: asked for by its text, an index built anew answers otherwise")
+                    told = f"{found}, not {expected}"
+                    wrong.append(f"{record.id}: asked for by its text, an index built anew answers otherwise: {told}")
     return wrong
 
 
