@@ -33,5 +33,5 @@ def weigh(asked: Asked, rows: Rows) -> NDArray[np.float64]:
     for i, (signal, evidence) in enumerate(asked):
         if evidence.deviation > _NOISE:
             z = (evidence.scores(rows).astype(np.float64) - evidence.mean) / evidence.deviation
-            parts[i] = signal.weight * np.nan_to_num(z)
+            parts[i] = signal.weight * np.where(np.isnan(z), 0.0, z)
     return parts

@@ -8,7 +8,6 @@ never hold the same job, and where the database has row locks they do not wait f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, 
 from agentmem.errors import InvalidInput
 from agentmem.records import Scope
 from agentmem.values import Json, new_id, now, plain_json, plain_text
-from agentmem_stores.sql.schema import dump, from_micros, jobs, to_micros
+from agentmem_stores.sql.schema import dump, from_micros, jobs, parse, to_micros
 
 if TYPE_CHECKING:
     from agentmem_stores.sql.ledger import SqlLedger
@@ -182,7 +181,7 @@ def _job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
         kind=row.kind,
-        payload=json.loads(row.payload),
+        payload=parse(row.payload),
         state=cast(JobState, row.state),
         attempts=row.attempts,
         due=from_micros(row.due),

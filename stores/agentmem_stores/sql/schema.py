@@ -8,6 +8,7 @@ its root, which is the key a sharded database partitions by.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -199,14 +200,20 @@ def from_micros(micros: int) -> datetime:
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_LONG_NUMBER = re.compile(r"\d{19}")  # from here on an integer may have more than 64 bits, which orjson would round
 
 
 def dump(value: Json) -> str:
-    """Compact JSON. It is read back by `json`: orjson would round integers of more than 64 bits, and writes none."""
+    """Compact JSON."""
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         return _encoder.encode(value)
+
+
+def parse(text: str) -> Any:
+    """What `dump` wrote; ValueError when somebody else wrote it."""
+    return json.loads(text) if _LONG_NUMBER.search(text) else orjson.loads(text)
 
 
 def _dump_some(value: Any) -> str | None:
@@ -253,17 +260,17 @@ def row_record(row: Row[Any], scope: Scope) -> Record:
         session=session,
         speaker=speaker,
         role=role,
-        place=None if place is None else Place.from_json(json.loads(place)),
-        sources=tuple(Source.from_json(source) for source in json.loads(sources)) if sources else (),
+        place=None if place is None else Place.from_json(parse(place)),
+        sources=tuple(Source.from_json(source) for source in parse(sources)) if sources else (),
         strength=strength,
         pinned=bool(pinned),
-        tags=tuple(json.loads(tags)) if tags else (),
-        meta=json.loads(meta) if meta else {},
+        tags=tuple(parse(tags)) if tags else (),
+        meta=parse(meta) if meta else {},
         revision=revision,
         state=cast(State, state),
-        replaced_by=tuple(json.loads(replaced_by)) if replaced_by else (),
+        replaced_by=tuple(parse(replaced_by)) if replaced_by else (),
         position=position,
-        extra=json.loads(extra) if extra else {},
+        extra=parse(extra) if extra else {},
     )
 
 
@@ -272,7 +279,7 @@ CHANGE_COLUMNS = [column for column in journal.c if column.name not in ("scope_i
 
 
 def _load(body: str | None) -> Mapping[str, Json] | None:
-    return None if body is None else cast("dict[str, Json]", json.loads(body))
+    return None if body is None else cast("dict[str, Json]", parse(body))
 
 
 def row_change(row: Row[Any]) -> Change:
