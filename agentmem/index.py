@@ -60,16 +60,10 @@ class Among(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """Cosines, best first, ties by position.
-
-    `mean` and `deviation` describe the cosines of ALL the vectors searched, returned or not (an approximate index
-    may estimate them): they put the scores on the common scale on which signals are summed.
-    """
+    """Cosines, best first, ties by position."""
 
     positions: NDArray[np.int64]
     scores: NDArray[np.float32]
-    mean: float
-    deviation: float
 
 
 class Index(Protocol):
@@ -109,7 +103,10 @@ class Index(Protocol):
         ...
 
     def cosines(self, vector: NDArray[np.float32], positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The cosine of each of these positions (ascending), NaN where there is no vector."""
+        """The cosine of each of these positions (ascending), NaN where there is no vector.
+
+        A position's is the same whichever others are asked for with it: else fewer hits were not the first of more.
+        """
         ...
 
     def sync(self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> int:

@@ -28,8 +28,9 @@ from agentmem.index import Progress
 from agentmem.intake import Intake, Item
 from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
 from agentmem.opened import Opened
-from agentmem.recall.engine import DEFAULT_SIGNALS, recall
+from agentmem.recall.engine import recall
 from agentmem.recall.pack import pack
+from agentmem.recall.presets import DEFAULT, PARTS, preset
 from agentmem.recall.stores import Attached
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.registry import STORES, load
@@ -374,14 +375,17 @@ class Memory:
         place: Place | str | None = None,
         tags: str | Iterable[str] | None = None,
         explain: bool = False,
+        engine: str = DEFAULT,
     ) -> list[Hit]:
         """The `k` memories that fit the cue best, best first, each with its parts and the reason it is here.
 
         Filters cut before anything is scored: `since` (inclusive) and `until` (exclusive) on when it happened; any of
         `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
-        `explain` appends up to `k` candidates that lost, with a verdict that says by how much.
+        `explain` appends up to `k` candidates that lost, with a verdict that says by how much. `engine` names the
+        signals that are asked, of `agentmem.recall.presets`: the default, or `bm25`, `dense`, `zsum` to compare with.
         """
         whole_number(k, "k")
+        chosen = preset(engine)
         asked = Cue(text=plain_text(cue, "cue")) if isinstance(cue, str) else cue
         if not isinstance(asked, Cue):
             raise InvalidInput(f"a cue must be a text or a Cue, not {type(cue).__name__}")
@@ -390,7 +394,6 @@ class Memory:
             raise InvalidInput(
                 "the cue is empty: there is nothing to look for", way_out="`agentmem show` lists memories."
             )
-        signals = [*DEFAULT_SIGNALS, *self._stores.values()]
         view = self._opened.view(self._scope)
         if asked.vector is not None and view.embeddings.embedder.id != self.embedder.id:
             if not asked.text.strip():
@@ -399,7 +402,8 @@ class Memory:
                     way_out="Run `agentmem reindex vectors` first, or give the cue a text.",
                 )
             asked = replace(asked, vector=None)
-        return recall(view, asked, k, signals=signals, explain=explain)
+        chosen = replace(chosen, signals=(*chosen.signals, *self._stores.values()))
+        return recall(view, asked, k, preset=chosen, explain=explain)
 
     def context(self, cue: str | Cue, tokens: int = 1500) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget."""
@@ -513,7 +517,7 @@ class Memory:
         """
         if store is None:
             store = cast(Store, load(STORES, name)())
-        if name in self._stores or name in {signal.name for signal in DEFAULT_SIGNALS} | {"vectors"}:
+        if name in self._stores or name in PARTS or name == "vectors":
             raise InvalidInput(f"the name {name!r} is taken")
         attached = Attached(name, store, self._ledger, weight)
         attached.follow()

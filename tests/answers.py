@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from agentmem import Hit, Memory
 
 CUES = ["ferry 17 to island 17", "which ferry leaves at 5?", "island 44"]
@@ -15,9 +13,9 @@ CUES = ["ferry 17 to island 17", "which ferry leaves at 5?", "island 44"]
 class Answers:
     """The ten hits of each cue.
 
-    Equal to others when the scores are the same within a few percent and whoever is clearly above the last is in both:
-    an approximate index rounds otherwise and estimates the scale of its cosines, so that those which all but tie may
-    change places.
+    Equal to others when whoever is clearly above the last is in both, and is there for the same reasons: the words and
+    the cosine. An approximate index may name other candidates of those that all but tie, and by the candidates the
+    scores are scaled.
     """
 
     def __init__(self, memory: Memory, **filters: object) -> None:
@@ -34,10 +32,11 @@ class Answers:
 
 
 def _alike(ours: Sequence[Hit], theirs: Sequence[Hit]) -> bool:
-    scores = [hit.score for hit in theirs]
-    if [hit.score for hit in ours] != pytest.approx(scores, rel=0.05, abs=0.1):
+    reasons = {hit.record.id: hit.verdict for hit in theirs}
+    if len(ours) != len(theirs) or any(reasons.get(hit.record.id, hit.verdict) != hit.verdict for hit in ours):
         return False
-    return {hit.record.id for hit in ours if hit.score > scores[-1] + 0.2} <= {hit.record.id for hit in theirs}
+    clear = ours[-1].score + 0.2 * (ours[0].score - ours[-1].score) if ours else 0.0
+    return {hit.record.id for hit in ours if hit.score > clear} <= reasons.keys()
 
 
 def texts(n: int, start: int = 0) -> Sequence[str]:

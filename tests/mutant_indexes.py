@@ -73,10 +73,10 @@ class Kept:
         held = np.array(list(self.merged()), np.int64)
         positions = held if among is None else held[np.isin(held, among.positions)]
         if not len(positions):
-            return Matches(positions, np.empty(0, np.float32), 0.0, 0.0)
+            return Matches(positions, np.empty(0, np.float32))
         scores = self.cosines(vector, positions)
         best = np.argsort(-scores, kind="stable")[:k]
-        return Matches(positions[best], scores[best], float(scores.mean()), float(scores.std()))
+        return Matches(positions[best], scores[best])
 
     def sync(self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False) -> int:
         with self.guard:
@@ -177,14 +177,6 @@ class SearchesHalf(Kept):
         order = np.argsort(~seen, kind="stable")[:k]
         order = order[np.argsort(-found.scores[order], kind="stable")]
         return found._replace(positions=found.positions[order], scores=found.scores[order])
-
-
-class MeansOfTheBest(Kept):
-    def search(self, vector: Floats, k: int, among: Among | None = None) -> Matches:
-        found = super().search(vector, k, among)
-        if not len(found.scores):
-            return found
-        return found._replace(mean=float(found.scores.mean()), deviation=float(found.scores.std()))
 
 
 class ZeroForUnknown(Kept):
@@ -304,7 +296,7 @@ class OneForAll(Kept):
 
 def index(broken: Callable[[Site], Any], *claims: str) -> IndexSubject:
     return IndexSubject(
-        getattr(broken, "__name__", "?"), broken, claims=claims or ("exact", "approximate", "spread", "persistence")
+        getattr(broken, "__name__", "?"), broken, claims=claims or ("exact", "approximate", "persistence")
     )
 
 
@@ -321,7 +313,6 @@ BROKEN: Final[dict[IndexSubject, str]] = {
     index(GivesDistances): "answers are cosines best first and as many as there are",
     index(LatestOfEquals): "ties fall to the earliest however many there are",
     index(SearchesHalf, "approximate"): "of the nearest ten the stated share is found",
-    index(MeansOfTheBest): "mean and deviation are those of all cosines",
     index(ZeroForUnknown): "cosines come in the order asked and nan where there is no vector",
     index(DividesByZero): "a row of zeros harms nothing",
     index(KeepsWhatItWasHanded): "what it is fed and what it gives are copies",

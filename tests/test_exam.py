@@ -167,7 +167,7 @@ def test_a_claim_that_there_is_not_is_refused() -> None:
         LedgerSubject("x", mutant_ledgers.OneFile, claims=["speed"])
     assert "durability" in caught.value.way_out
     with pytest.raises(InvalidInput, match="nearest"):
-        IndexSubject("exact", claims=["spread"])
+        IndexSubject("exact", claims=["persistence"])
 
 
 def test_required_capabilities_are_examined_whatever_is_claimed() -> None:

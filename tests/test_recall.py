@@ -23,7 +23,7 @@ from agentmem.embedding import embedding_text
 from agentmem.errors import Conflict, InvalidInput, UndoBlocked
 from agentmem.memory import ALL_STATES, Memory
 from agentmem.recall.corpus import Corpus
-from agentmem.recall.text import terms
+from agentmem.recall.text import WORD, terms
 from agentmem.records import Change, Record, Scope
 from agentmem.store import Report
 from agentmem.values import Json
@@ -58,10 +58,12 @@ def do(memory: Memory, verb: str, n: int, text: str) -> None:
     live = [record.id for record in memory.records()]
     either = [record.id for record in memory.records(states=ALL_STATES)]
     at, speaker = BASE + timedelta(days=n), ["Ana", "Ben", None][n % 3]
+    session, role = [None, "monday", "tuesday"][n % 3], ["user", "assistant", None][n % 4 % 3]
     if verb == "add":
-        memory.add(text, at=at, speaker=speaker)
+        memory.add(text, at=at, speaker=speaker, session=session, role=role)
     elif verb == "many":
-        memory.add_many([{"text": f"{text} {word}", "at": at} for word in VOCABULARY[: n % 5]])
+        texts = [f"{text} {word}{'?' * (n % 2)}" for word in VOCABULARY[: n % 5]]
+        memory.add_many([{"text": told, "at": at, "session": session} for told in texts])
     elif verb in ("undo", "redo"):
         with suppress(UndoBlocked, Conflict):
             _ = memory.undo() if verb == "undo" else memory.redo()
@@ -74,7 +76,7 @@ def do(memory: Memory, verb: str, n: int, text: str) -> None:
                 case "edit":
                     memory.edit(one, text=text)
                 case "move":
-                    memory.edit(one, at=at, speaker=speaker)
+                    memory.edit(one, at=at, speaker=speaker, session=session)
                 case "pin":
                     memory.pin(one, pinned=n % 2 == 0)
                 case "tag":
@@ -95,21 +97,27 @@ def do(memory: Memory, verb: str, n: int, text: str) -> None:
 
 # ── the oracle ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+WEIGHTS = {"lexical": 1.0, "dense": 1.0, "session": 1.0, "speaker": 0.8, "place": 0.8, "role": -4.0, "asking": -0.8}
+SHARES = {-1: 0.4, 1: 0.25, -2: 0.1, 2: 0.1}  # of what the turns beside a record are worth
+FEW = 32  # so many are candidates whatever is asked
+
 
 def z_scores(raw: Sequence[float]) -> list[float]:
-    mean, deviation = float(np.mean(raw)), float(np.std(raw))
-    return [(x - mean) / deviation if deviation > 1e-6 else 0.0 for x in raw]
+    """Among those that are known; the others are average."""
+    known = [x for x in raw if not math.isnan(x)]
+    mean, deviation = (float(np.mean(known)), float(np.std(known))) if known else (0.0, 0.0)
+    return [0.0 if math.isnan(x) or deviation < 1e-6 else (x - mean) / deviation for x in raw]
 
 
-def bm25(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> list[float]:
-    counted = {record.id: Counter(terms(embedding_text(record))) for record in live}
-    mean = sum(words.total() for words in counted.values()) / len(live)
+def bm25(cue: str, texts: Sequence[Counter[str]], asked: Sequence[int]) -> list[float]:
+    """Of the asked of these texts."""
+    mean = sum(words.total() for words in texts) / len(texts)
     scores = []
-    for record in allowed:
-        words, score = counted[record.id], 0.0
+    for words in (texts[i] for i in asked):
+        score = 0.0
         for term in terms(cue):
-            df = sum(term in other for other in counted.values())
-            idf = math.log(1 + (len(live) - df + 0.5) / (df + 0.5))
+            df = sum(term in other for other in texts)
+            idf = math.log(1 + (len(texts) - df + 0.5) / (df + 0.5))
             score += idf * words[term] / (words[term] + 0.9 * (1 - 0.4 + 0.4 * words.total() / mean))
         scores.append(score)
     return scores
@@ -122,36 +130,82 @@ def cosines(cue: str, allowed: Sequence[Record]) -> list[float]:
 
 def admits(record: Record, filters: Mapping[str, Any]) -> bool:
     place = filters.get("place")
-    path = "" if record.place is None else f"{record.place.id}/".casefold()
     return (
         ("since" not in filters or record.at >= filters["since"])
         and ("until" not in filters or record.at < filters["until"])
         and ("kinds" not in filters or record.kind in filters["kinds"])
         and ("tags" not in filters or bool(set(record.tags) & set(filters["tags"])))
         and ("speaker" not in filters or (record.speaker or "").casefold() == filters["speaker"].casefold())
-        and (place is None or path.startswith(f"{place}/".casefold()))
+        and (place is None or place.casefold() in inside(record))
     )
 
 
+def inside(record: Record) -> list[str]:
+    """The places that a record is in, from the outermost."""
+    names = [] if record.place is None else record.place.id.casefold().split("/")
+    return ["/".join(names[:depth]) for depth in range(1, len(names) + 1)]
+
+
+def named(cue: str, names: set[str]) -> set[str]:
+    """Which of these single words the cue says. (No name here is part of another that is said.)"""
+    return names & set(WORD.findall(cue.casefold()))
+
+
+def expected(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> dict[str, list[float]]:
+    """The parts of each allowed record, few enough that all are candidates."""
+    counted = [Counter(terms(embedding_text(record))) for record in live]
+    parts: dict[str, list[float]] = {"dense": z_scores(cosines(cue, allowed))}
+    words = bm25(cue, counted, [live.index(record) for record in allowed])
+    if any(words):
+        parts["lexical"] = z_scores(words)
+    sessions = sorted({record.session for record in live if record.session is not None})
+    if len(sessions) > 1:
+        told = [sum((c for r, c in zip(live, counted, strict=True) if r.session == s), Counter()) for s in sessions]
+        by_session = bm25(cue, told, range(len(sessions)))
+        if any(by_session):
+            of = dict(zip(sessions, by_session, strict=True))
+            parts["session"] = z_scores([of.get(record.session or "", math.nan) for record in allowed])
+    speakers = named(cue, {record.speaker.casefold() for record in live if record.speaker})
+    if len(speakers) == 1:
+        parts["speaker"] = [float((record.speaker or "").casefold() in speakers) for record in allowed]
+    places = named(cue, {place for record in live for place in inside(record)})
+    if places:
+        parts["place"] = [float(bool(places & set(inside(record)))) for record in allowed]
+    if any(record.role == "assistant" for record in live):
+        parts["role"] = [float(record.role == "assistant") for record in allowed]
+    if any(record.text.endswith("?") for record in live):
+        parts["asking"] = [float(record.text.endswith("?")) for record in allowed]
+    parts = {name: [WEIGHTS[name] * score for score in scores] for name, scores in parts.items()}
+    of_words = [sum(both) for both in zip(*(parts[n] for n in ("lexical", "dense") if n in parts), strict=True)]
+    shared = dict(zip((record.id for record in allowed), of_words, strict=True))
+    neighbours, alone = list[float](), True
+    for record in allowed:
+        beside = [other.id for other in live if other.session == record.session] if record.session else [record.id]
+        here = beside.index(record.id)
+        near = {step: beside[here + step] for step in SHARES if 0 <= here + step < len(beside)}
+        alone = alone and shared.keys().isdisjoint(near.values())
+        neighbours.append(sum(SHARES[step] * shared.get(id, 0.0) for step, id in near.items()))
+    return parts if alone else {**parts, "neighbours": neighbours}
+
+
 def check(memory: Memory, cue: str, **filters: Any) -> None:
-    """Recall of everything there is, against the oracle; and a shorter recall against that."""
+    """Recall of everything there is, against the oracle where all are candidates; and a shorter recall against that."""
     live = list(memory.records())
     allowed = [record for record in live if admits(record, filters)]
     hits = memory.recall(cue, len(live) + 5, **filters)
     assert {hit.record.id for hit in hits} == {record.id for record in allowed}
     assert len(hits) == len(allowed)
-    if not allowed:
-        return
-    words = bm25(cue, live, allowed)
-    expected = {"dense": dict(zip((r.id for r in allowed), z_scores(cosines(cue, allowed)), strict=True))}
-    if any(words):
-        expected["lexical"] = dict(zip((r.id for r in allowed), z_scores(words), strict=True))
+    if allowed and len(allowed) <= FEW:
+        wanted = expected(cue, live, allowed)
+        place = {record.id: i for i, record in enumerate(allowed)}
+        for hit in hits:
+            parts = {name: scores[place[hit.record.id]] for name, scores in wanted.items()}
+            assert dict(hit.parts) == pytest.approx(parts, abs=1e-3)
     for hit in hits:
-        assert dict(hit.parts) == pytest.approx({name: z[hit.record.id] for name, z in expected.items()}, abs=1e-3)
         assert hit.score == pytest.approx(sum(hit.parts.values()), abs=1e-9)
         assert hit.record == memory.get(hit.record.id)
     assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.record.position))
-    for k in (1, 3):
+    for k in (1, 3, 40):
         assert memory.recall(cue, k, **filters) == hits[:k]
 
 
@@ -251,6 +305,8 @@ items = st.fixed_dictionaries(
     optional={
         "speaker": st.sampled_from(SPEAKERS),
         "place": st.sampled_from(PLACES),
+        "session": st.sampled_from(["monday", "tuesday"]),
+        "role": st.sampled_from(["user", "assistant"]),
         "tags": st.lists(st.sampled_from(TAGS), max_size=2),
     },
 )

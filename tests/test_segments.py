@@ -49,14 +49,22 @@ def told(corpus: Corpus) -> dict[str, Any]:
         if len(listed):
             words[term] = {position[row]: count for row, count in zip(listed.tolist(), counts.tolist(), strict=True)}
     labels = {
-        label: sorted(position[row] for row in listed if row in position) for label, listed in corpus._labels.items()
+        (column, value): sorted(position[row] for row in corpus.labelled(column, value).tolist() if row in position)
+        for column in corpus._labels
+        for value in corpus.values(column)
     }
+    beside = corpus.beside(rows, 2)
     return {
         "standing": corpus.standing().tolist(),
         "lengths": {position[row]: int(corpus.lengths()[row]) for row in rows.tolist()},
         "mean": corpus.mean_length,
         "words": words,
         "labels": {label: listed for label, listed in labels.items() if listed},
+        "sessions": (corpus.sessions.number, corpus.sessions.mean_length),
+        "beside": {
+            position[row]: [position.get(o) for o in near]
+            for row, near in zip(rows.tolist(), beside.tolist(), strict=True)
+        },
         "since": [position[int(row)] for row in corpus.allowed(Cue("x", since=datetime(2024, 5, 3, tzinfo=UTC)))],
     }
 
@@ -96,8 +104,12 @@ def test_what_is_loaded_is_what_would_be_made_anew(
             one = chance.choice(records) if records else None
             if deed == "add":
                 day = f"2024-05-0{chance.randint(1, 9)}T12:00Z"
-                tags = chance.sample(["a", "b\n", 'c"'], 2)
-                memory.add_many({"text": text, "tags": tags, "at": day} for text in chance.sample(texts(40), 3))
+                shared = {
+                    "tags": chance.sample(["a", "b\n", 'c"'], 2),
+                    "at": day,
+                    "session": chance.choice(["x", "y", None]),
+                }
+                memory.add_many({"text": text, **shared} for text in chance.sample(texts(40), 3))
             elif deed == "edit" and one is not None and one.state == "live":
                 memory.edit(one.id, text=f"{one.text} edited", speaker="Ana")
             elif deed == "forget" and one is not None and one.state == "live":
@@ -210,7 +222,7 @@ def test_words_that_cannot_be_used_are_taken_in_anew_and_replaced(what: str, tmp
     if what == "beyond the journal":
         rewrite(tmp_path / "m", "UPDATE segments SET until = 1000")
     else:
-        body = data[4:].replace(b'"words-1', b'"words-0')
+        body = data[4:].replace(b'"words-2', b'"words-0')
         stands = {
             "torn": data[: len(data) // 2],
             "empty": b"",

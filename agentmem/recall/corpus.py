@@ -10,15 +10,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import embedding_text
-from agentmem.recall.text import terms
+from agentmem.recall.text import is_question, terms
 
 if TYPE_CHECKING:
     from agentmem.cues import Cue
@@ -28,6 +29,7 @@ Rows: TypeAlias = NDArray[np.intp]
 Ints: TypeAlias = "array[int]"
 _SWEEP_AT = 0.25
 _SWEEP_FROM = 100
+_SESSION = "session"
 
 
 class Listing(NamedTuple):
@@ -66,9 +68,9 @@ class Cut(NamedTuple):
     def check(self) -> None:
         """ValueError unless its parts fit each other."""
         rows = len(self.position)
-        standing = self.position[self.dead == 0]
         if not len(self.at) == len(self.length) == len(self.dead) == rows:
             raise ValueError("its columns are of different lengths")
+        standing = self.position[self.dead == 0]
         if len(self.counts) != len(self.words.rows):
             raise ValueError("its words are not counted")
         if bool((self.length < 0).any()) or bool((self.dead > 1).any()) or bool((self.counts < 1).any()):
@@ -83,13 +85,23 @@ class Cut(NamedTuple):
         self.labels.check(rows)
 
 
+class Sessions(NamedTuple):
+    """The sessions of the live rows. A row's session is a number; -1 when it belongs to none."""
+
+    of: NDArray[np.intc]  # a row's
+    lengths: NDArray[np.float64]  # terms in each
+    number: int  # of those with a live row
+    mean_length: float
+
+
 class _Columns:
     """The columns as arrays, made once for all the questions between two changes."""
 
-    def __init__(self, position: Ints, at: Ints, length: Ints, dead: bytearray) -> None:
+    def __init__(self, position: Ints, at: Ints, length: Ints, session: Ints, dead: bytearray) -> None:
         self.position = np.array(position, np.int64)
         self.at = np.array(at, np.int64)
         self.length = np.array(length, np.intc)
+        self.session = np.array(session, np.intc)
         self.alive = ~np.frombuffer(bytes(dead), np.bool_)
         rows = np.flatnonzero(self.alive)
         held = self.position[rows]
@@ -97,6 +109,15 @@ class _Columns:
         self.rows = rows[order]  # live ones, in order of writing
         self.held = held[order]  # their positions
         self.whole = len(rows) == len(position)  # nobody is dead
+        self.told: dict[int, tuple[Rows, NDArray[np.int64]]] = {}  # by session; see `Corpus._told`
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        rows = self.rows[self.session[self.rows] >= 0]
+        of = self.session[rows]
+        lengths = np.bincount(of, weights=self.length[rows]).astype(np.float64)
+        number = len(np.unique(of))
+        return Sessions(self.session, lengths, number, float(lengths.sum()) / max(1, number))
 
 
 class Corpus:
@@ -107,9 +128,12 @@ class Corpus:
         self._position = array("q")
         self._at = array("q")  # microseconds since 1970
         self._length = array("i")  # in terms
+        self._session = array("i")  # number of its session, -1 for none
         self._dead = bytearray()
         self._words: dict[str, tuple[Ints, Ints]] = {}  # term → rows, ascending, and how often in each
-        self._labels: dict[tuple[str, str], Ints] = {}  # (column, value) → rows, ascending
+        self._labels: dict[str, dict[str, Ints]] = {}  # column → value → rows, ascending
+        self._sessions: dict[str, int] = {}  # their numbers
+        self._names: list[str] = []
         self._terms_alive = 0
         self._arrays: _Columns | None = None
         self.touched = 0  # rows added and rows that died, ever
@@ -118,7 +142,7 @@ class Corpus:
     @property
     def _columns(self) -> _Columns:
         if self._arrays is None:
-            self._arrays = _Columns(self._position, self._at, self._length, self._dead)
+            self._arrays = _Columns(self._position, self._at, self._length, self._session, self._dead)
         return self._arrays
 
     def __len__(self) -> int:
@@ -156,6 +180,7 @@ class Corpus:
         self._position.append(record.position)
         self._at.append(micros(record.at))
         self._length.append(counted.total())
+        self._session.append(self._number(record.session))
         self._dead.append(0)
         self._terms_alive += self._length[row]
         for term, times in counted.items():
@@ -164,11 +189,15 @@ class Corpus:
                 held = self._words[term] = (array("i"), array("i"))
             held[0].append(row)
             held[1].append(times)
-        for label in _labels(record):
-            rows = self._labels.get(label)
+        for column, value in _labels(record):
+            values = self._labels.setdefault(column, {})
+            rows = values.get(value)
             if rows is None:
-                rows = self._labels[label] = array("i")
+                rows = values[value] = array("i")
             rows.append(row)
+
+    def _number(self, session: str | None) -> int:
+        return -1 if session is None else self._sessions.setdefault(session, len(self._sessions))
 
     def _drop(self, position: int) -> None:
         row = self._row_of.pop(position, None)
@@ -182,7 +211,7 @@ class Corpus:
         self.sweeps += 1
         alive = ~np.frombuffer(bytes(self._dead), np.bool_)
         new_row = np.cumsum(alive, dtype=np.int32) - 1
-        for name in ("_position", "_at", "_length"):
+        for name in ("_position", "_at", "_length", "_session"):
             column: array[int] = getattr(self, name)
             kept = np.frombuffer(column, column.typecode)[alive]
             setattr(self, name, array(column.typecode, kept.tobytes()))
@@ -194,11 +223,13 @@ class Corpus:
                 times = np.frombuffer(counts, np.intc)[kept]
                 self._words[term] = (array("i", new_row[listed[kept]].tobytes()), array("i", times.tobytes()))
         labels, self._labels = self._labels, {}
-        for label, rows in labels.items():
-            listed = np.frombuffer(rows, np.intc)
-            listed = listed[alive[listed]]
-            if len(listed):
-                self._labels[label] = array("i", new_row[listed].tobytes())
+        for kind, values in labels.items():
+            kept_values = self._labels[kind] = dict[str, Ints]()
+            for value, rows in values.items():
+                listed = np.frombuffer(rows, np.intc)
+                listed = listed[alive[listed]]
+                if len(listed):
+                    kept_values[value] = array("i", new_row[listed].tobytes())
         self._dead = bytearray(self.rows)
         self._row_of = {position: row for row, position in enumerate(self._position)}
 
@@ -208,7 +239,10 @@ class Corpus:
         """The rows from `first` on, as `append` takes them."""
         dead = np.frombuffer(bytes(self._dead), np.uint8)
         words, counts = _listing(((term, *lists) for term, lists in self._words.items()), first, dead)
-        labels, _ = _listing(((label, rows, rows) for label, rows in self._labels.items()), first, dead)
+        by_label = (
+            ((column, value), rows, rows) for column, values in self._labels.items() for value, rows in values.items()
+        )
+        labels, _ = _listing(by_label, first, dead)
         return Cut(
             position=np.array(self._position[first:], np.int64),
             at=np.array(self._at[first:], np.int64),
@@ -247,8 +281,12 @@ class Corpus:
                 held = self._words[term] = (array("i"), array("i"))
             held[0].frombytes(rows)
             held[1].frombytes(counts[where])
-        for label, rows, _ in _lists(cut.labels, first):
-            self._labels.setdefault(label, array("i")).frombytes(rows)
+        session = np.full(len(cut.position), -1, np.intc)
+        for (column, value), listed, _ in _lists(cut.labels, first):
+            self._labels.setdefault(column, {}).setdefault(value, array("i")).frombytes(listed)
+            if column == _SESSION:
+                session[np.frombuffer(listed, np.intc) - first] = self._number(value)
+        self._session.frombytes(session.tobytes())
 
     # ── columns and postings ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,6 +318,60 @@ class Corpus:
         nearest = np.minimum(np.searchsorted(columns.held, asked), len(columns.held) - 1)
         return np.where(columns.held[nearest] == asked, columns.rows[nearest], -1)
 
+    # ── labels and sessions ──────────────────────────────────────────────────────────────────────────────────────
+
+    def values(self, column: str) -> Collection[str]:
+        """What some record, perhaps a dead one, has in this column; `speaker` and `place` folded in case."""
+        return self._labels.get(column, {}).keys()
+
+    def labelled(self, column: str, value: str) -> NDArray[np.intc]:
+        """Live rows that have this value, ascending."""
+        rows = np.array(self._labels.get(column, {}).get(value, ()), np.intc)
+        return rows if self._columns.whole else rows[self._columns.alive[rows]]
+
+    @property
+    def sessions(self) -> Sessions:
+        return self._columns.sessions
+
+    def beside(self, rows: Rows, reach: int) -> NDArray[np.intp]:
+        """intp[len(rows), 2 · reach]: the rows 1, 2, … before each in its session, then those after; -1 for none.
+
+        The order is that of writing. Rows must be live.
+        """
+        columns = self._columns
+        found = np.full((len(rows), 2 * reach), -1, np.intp)
+        mine = columns.session[rows]
+        numbers = np.unique(mine[mine >= 0]).tolist()
+        if not numbers:
+            return found
+        told, keys = map(np.concatenate, zip(*map(self._told, numbers), strict=True))
+        of = columns.session[told]
+        place = np.searchsorted(keys, _key(mine, columns.position[rows]))
+        for step in range(1, reach + 1):
+            for column, other in ((step - 1, place - step), (reach + step - 1, place + step)):
+                there = (other >= 0) & (other < len(told)) & (mine >= 0)
+                other = np.where(there, other, 0)
+                found[:, column] = np.where(there & (of[other] == mine), told[other], -1)
+        return found
+
+    def _told(self, number: int) -> tuple[Rows, NDArray[np.int64]]:
+        """A session's live rows in order of writing, and keys that order the rows of several."""
+        columns = self._columns
+        known = columns.told.get(number)
+        if known is None:
+            rows = self.labelled(_SESSION, self._named[number]).astype(np.intp)
+            keys = _key(columns.session[rows], columns.position[rows])
+            order = np.argsort(keys, kind="stable")
+            known = columns.told[number] = rows[order], keys[order]
+        return known
+
+    @property
+    def _named(self) -> list[str]:
+        """The sessions' names, by their numbers."""
+        if len(self._names) < len(self._sessions):
+            self._names = list(self._sessions)
+        return self._names
+
     def allowed(self, cue: Cue) -> Rows:
         """Live rows that pass the cue's filters, in order of writing."""
         columns = self._columns
@@ -293,9 +385,14 @@ class Corpus:
         for column, values in _filters(cue):
             named = np.zeros(self.rows, np.bool_)
             for value in values:
-                named[np.array(self._labels.get((column, value), ()), np.intp)] = True
+                named[self.labelled(column, value)] = True
             mask = named if mask is None else mask & named
         return columns.rows if mask is None else columns.rows[mask[columns.rows]]
+
+
+def _key(session: NDArray[np.intc], position: NDArray[np.int64]) -> NDArray[np.int64]:
+    """By session, then by position: of a scope with fewer than 2^40 changes and 2^23 sessions."""
+    return (session.astype(np.int64) << 40) + position
 
 
 def _listing(
@@ -348,6 +445,12 @@ def _labels(record: Record) -> Iterator[tuple[str, str]]:
             yield "place", "/".join(path[:depth]).casefold()
     for tag in record.tags:
         yield "tag", tag
+    if record.session is not None:
+        yield _SESSION, record.session
+    if record.role is not None:
+        yield "role", record.role
+    if is_question(record.text):
+        yield "form", "question"
 
 
 def _filters(cue: Cue) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -9,7 +9,7 @@ import numpy as np
 from agentmem.cues import Hit
 from agentmem.ledger import ScopedLedger
 from agentmem.recall.corpus import Rows
-from agentmem.recall.signals import Evidence, Question, Scores
+from agentmem.recall.signal import Evidence, Question, Scores
 from agentmem.store import Store
 
 __all__ = ["Attached"]
@@ -20,6 +20,8 @@ _BATCH = 1_000  # changes handed over at once
 
 class Attached:
     """A store that one scope's recall listens to."""
+
+    relative = inherited = False
 
     def __init__(self, name: str, store: Store, ledger: ScopedLedger, weight: float) -> None:
         self.name = name
@@ -46,9 +48,6 @@ class Attached:
 
 class _StoreEvidence:
     """The store's scores, on whatever scale, brought to ½ (its last hit) to 1 (its best); the unnamed get nothing."""
-
-    mean = 0.0
-    deviation = 1.0
 
     def __init__(self, hits: dict[int, Hit], question: Question) -> None:
         allowed = set(question.allowed.tolist())

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import Stemmer
 
-__all__ = ["UNSPACED", "WORD", "fold", "terms"]
+__all__ = ["UNSPACED", "WORD", "fold", "is_question", "terms"]
 
 # The commonest English words, which say nothing about what a sentence is about (after Lucene's and Snowball's lists).
 _STOP_WORDS = frozenset(
@@ -37,6 +37,15 @@ UNSPACED = re.compile(f"[{_UNSPACED}]")
 _RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 # Marks that writers of the script may leave out: Latin, Greek and Cyrillic accents, Hebrew points, Arabic vowel signs.
 _ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1-\u05c2\u05c4-\u05c5\u05c7\u064b-\u065f\u0670]")
+_ASKING = (
+    "?",
+    "\uff1f",
+    "\u061f",
+    "\u037e",
+    "\u055e",
+    "\u1367",
+)  # Latin, full-width, Arabic, Greek, Armenian, Ethiopic
+_CLOSING = " \t\n\r\"'\u201d\u2019\u00bb)]*_"  # what may stand behind it
 _english = Stemmer.Stemmer("english", 0)  # without its cache, which is slower than the one below
 _lock = threading.Lock()  # a Stemmer may serve one thread at a time
 
@@ -56,6 +65,11 @@ def _stem(word: str) -> str:
         return ""
     with _lock:
         return str(_english.stemWord(word))
+
+
+def is_question(text: str) -> bool:
+    """Whether the text ends by asking, in any script's sign for it."""
+    return text.rstrip(_CLOSING).endswith(_ASKING)
 
 
 def terms(text: str) -> list[str]:

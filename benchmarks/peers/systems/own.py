@@ -16,6 +16,7 @@ import numpy as np
 from agentmem import Cue, Memory, Record
 from agentmem.embedding import embedding_text
 from agentmem.ledger import Durability
+from agentmem.recall.presets import DEFAULT
 from benchmarks.peers.system import Floats, K, System
 from benchmarks.peers.turns import Question, Turn
 
@@ -69,11 +70,13 @@ class AgentMem(System):
         self._embedder.rows.clear()
 
     def asked(self, mode: str, question: Question, vector: Floats, conversation: str | None) -> Any:
-        return Cue(question.text if mode == "hybrid" else "", tuple(vector.tolist())), conversation
+        if mode == "hybrid":
+            return Cue(question.text, tuple(vector.tolist())), conversation, DEFAULT
+        return Cue(vector=tuple(vector.tolist())), conversation, "dense"
 
     def search(self, asked: Any) -> Any:
-        cue, conversation = asked
-        return self._memory.recall(cue, K, tags=conversation)
+        cue, conversation, engine = asked
+        return self._memory.recall(cue, K, tags=conversation, engine=engine)
 
     def keys(self, found: Any) -> list[str]:
         return [hit.record.meta["key"] for hit in found]

@@ -36,7 +36,6 @@ def it_starts_empty_and_finds_nothing(room: IndexRoom) -> None:
     for among in (None, shelf.among([]), shelf.among([1, 5])):
         found = index.search(vector, 5, among)
         equal((len(found.positions), len(found.scores)), (0, 0), "what is found")
-        equal((found.mean, found.deviation), (0.0, 0.0), "mean and deviation of nothing")
     equal(np.isnan(index.cosines(vector, np.array([1, 2]))).tolist(), [True, True], "cosines that are not there")
     equal(index.sync(), 0, "how many were put away")
 
@@ -118,7 +117,6 @@ def a_row_of_zeros_harms_nothing(room: IndexRoom) -> None:
         scores = dict(zip(found.positions.tolist(), found.scores.tolist(), strict=True))
         holds(scores.pop(silent, 0.0) == 0.0, "a row of zeros has cosine 0, or none")
         equal(sorted(scores), list(range(1, 21)), "the others")
-        holds(np.isfinite([found.mean, found.deviation]).all(), "a mean and a deviation")
 
 
 @INDEX.promise("core")
@@ -263,21 +261,3 @@ def of_the_nearest_ten_the_stated_share_is_found(room: IndexRoom) -> None:
     ):
         asked = shelf.random.choice(shelf.positions(), _QUESTIONS)
         enough(shelf, [shelf.judge(shelf.held[int(p)], NEAREST, among, what) for p in asked], what)
-
-
-@INDEX.promise("spread")
-def mean_and_deviation_are_those_of_all_cosines(room: IndexRoom) -> None:
-    shelf = room.shelf()
-    leaning = room.unit(1) + room.unit(500)
-    shelf.add((leaning / np.linalg.norm(leaning, axis=1, keepdims=True)).astype(np.float32))
-    tolerance = room.subject.tolerance
-    for settled in (False, True):
-        if settled:
-            shelf.settle()
-        for among in (None, shelf.among(room.random.choice(500, 300) + 1)):
-            [vector] = room.unit(1)
-            found = shelf.index.search(vector, 10, among)
-            _, cosines = shelf.truth(vector, among)
-            off = max(abs(found.mean - cosines.mean()), abs(found.deviation - cosines.std())) / cosines.std()
-            said = f"{found.mean:.4f} and {found.deviation:.4f} for {cosines.mean():.4f} and {cosines.std():.4f}"
-            holds(off <= tolerance, f"mean and deviation within {tolerance} deviations; they are {said}")

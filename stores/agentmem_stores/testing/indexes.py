@@ -55,7 +55,6 @@ INDEX: Final[Exam[IndexRoom]] = Exam(
     optional={
         "exact": "the nearest are found, every time, ties to the earliest",
         "approximate": "of the nearest ten, the stated share is found",
-        "spread": "mean and deviation are those of all cosines, within the stated tolerance",
         "persistence": "vectors and cursor are there at the next opening",
     },
 )
@@ -66,8 +65,7 @@ class IndexSubject:
     """An index that sits the exam; it claims "exact" or "approximate".
 
     `open` is what is installed: it takes a `Site`. None: what is installed under `name`, and `argument` is what a user
-    writes behind the colon. `share`: how many of the ten nearest an approximate index finds, at least. `tolerance`:
-    how far mean and deviation may be off, in deviations.
+    writes behind the colon. `share`: how many of the ten nearest an approximate index finds, at least.
     """
 
     name: str
@@ -75,7 +73,6 @@ class IndexSubject:
     claims: Collection[str] = ("exact",)
     argument: str = ""
     share: float = 0.95
-    tolerance: float = 1e-4
     exam: Exam[IndexRoom] = field(default=INDEX, init=False, repr=False)
 
     def __post_init__(self) -> None:

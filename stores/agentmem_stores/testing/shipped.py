@@ -14,9 +14,7 @@ from agentmem_stores.testing.ledgers import InMemory, LedgerSubject
 __all__ = ["CHROMA", "EXACT", "PLAIN", "SQLITE", "chroma_server", "ledger_at"]
 
 _MANY_HANDLES: Final = ("durability", "threads", "processes")
-_CHROMA: Final = ("approximate", "spread", "persistence")
-# Chroma's mean and deviation are estimated, from vectors that were there at the last sync.
-_ESTIMATED: Final = 0.15
+_CHROMA: Final = ("approximate", "persistence")
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,10 @@ def ledger_at(url: str) -> LedgerSubject:
 
 def chroma_server(url: str) -> IndexSubject:
     """Collections on a Chroma server: `http://host:8000`. The exam leaves them there."""
-    return IndexSubject("chroma", claims=_CHROMA, argument=url, tolerance=_ESTIMATED)
+    return IndexSubject("chroma", claims=_CHROMA, argument=url)
 
 
 SQLITE: Final = LedgerSubject("sqlite", open_ledger, claims=(*_MANY_HANDLES, "reclaim"))
 PLAIN: Final = LedgerSubject("plain", lambda _: InMemory(), claims=["threads"])
-EXACT: Final = IndexSubject("exact", claims=["exact", "spread"])
-CHROMA: Final = IndexSubject("chroma", claims=_CHROMA, tolerance=_ESTIMATED)
+EXACT: Final = IndexSubject("exact", claims=["exact"])
+CHROMA: Final = IndexSubject("chroma", claims=_CHROMA)

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-import random
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -24,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import embedding_text, text_digest
-from agentmem.errors import AgentMemError, IndexUnavailable, LedgerError
+from agentmem.errors import AgentMemError, IndexUnavailable
 from agentmem.index import Among, Matches, Progress, Site
 from agentmem.recall.corpus import micros
 from agentmem_stores.vectors.chroma_home import Folder, Home, Metadata, Server, chroma_faults
-from agentmem_stores.vectors.exact import ExactIndex, product
+from agentmem_stores.vectors.exact import ExactIndex, row_by_row
 
 __all__ = ["ChromaIndex", "open_chroma"]
 
@@ -38,11 +35,7 @@ Floats: TypeAlias = NDArray[np.float32]
 _BATCH: Final = 1_000  # rows an upsert: Chroma takes 5,461, and a recall beside it waits for one
 _FEW: Final = 2_000  # allowed positions up to which their vectors are read and compared, instead of asking Chroma
 _WIDEST: Final = 10_000  # candidates asked for when most of them fall to a filter; then all the allowed are compared
-_SAMPLE: Final = (
-    2_048  # vectors from which mean and deviation of the cosines are estimated: to a fortieth of the latter
-)
-_ENOUGH: Final = 64  # of them, to speak for those that a filter allows
-_NONE: Final = Matches(np.empty(0, np.int64), np.empty(0, np.float32), 0.0, 0.0)
+_NONE: Final = Matches(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 def open_chroma(site: Site) -> ChromaIndex:
@@ -110,7 +103,6 @@ class ChromaIndex:
                 cursor = 0
             self._cursor = self._stored = cursor
             self._count = self.stored()
-            self._sample = self._sampled()
 
     def _metadata(self, cursor: int) -> Metadata:
         return {
@@ -130,20 +122,6 @@ class ChromaIndex:
             return "beyond the journal"
         newest = self._site.ledger.changes(before=cursor + 1, newest_first=True, limit=1)
         return "".join(f"{change.seq} {change.record_id} {change.at.isoformat()}" for change in newest)
-
-    def _sampled(self) -> tuple[Positions, Floats]:
-        """Some of the vectors with their positions, always the same ones while the journal stands still."""
-        if not self._count:
-            return _NONE.positions, self._nothing
-        tickets = random.Random(0).sample(range(1, self._cursor + 1), min(self._cursor, _SAMPLE))
-        with suppress(LedgerError):  # a damaged vector among them is the doctor's business
-            held = self._site.ledger.vectors(self._site.embedder, tickets)
-            if len(held.positions) >= min(_ENOUGH, self._count):
-                return held.positions, held.matrix
-        with chroma_faults("be sampled", self._home):  # most positions are other scopes'
-            found = self._collection.get(limit=_SAMPLE, include=["embeddings"])
-            positions = np.array([int(id) for id in found["ids"]], np.int64)
-            return positions, np.asarray(found["embeddings"], np.float32).reshape(-1, self._site.dimension)
 
     def held(self, positions: Sequence[int]) -> tuple[Positions, Floats]:
         """Those of the positions that are in Chroma, ascending, and their vectors; for whoever examines it."""
@@ -222,8 +200,6 @@ class ChromaIndex:
                 with chroma_faults("note how far it has come", self._home):
                     self._collection.modify(metadata=dict(self._metadata(target)))
                 self._stored = target
-            if done:
-                self._sample = self._sampled()
         return done
 
     @property
@@ -277,25 +253,7 @@ class ChromaIndex:
         with self._guard:
             fresh = self._tail.search(vector, k, among)
             waiting = np.array(sorted(self._waiting), np.int64)
-        found = _nearest(k, fresh, self._kept(vector, k, among, waiting))
-        mean, deviation = self._spread(vector, among, fresh)
-        return found._replace(mean=mean, deviation=deviation)
-
-    def _spread(self, vector: Floats, among: Among | None, fresh: Matches) -> tuple[float, float]:
-        """Mean and deviation of the cosines that are searched: of what waits exactly, of the rest by the sample."""
-        with self._guard:
-            (positions, matrix), kept, waits = self._sample, self._count, len(self._tail)
-        if among is not None:
-            within = np.isin(positions, among.positions)
-            matrix = matrix[within] if within.sum() >= _ENOUGH else matrix
-        if not len(matrix):
-            return fresh.mean, fresh.deviation
-        cosines = product(matrix, vector)
-        # A filter is taken to leave the same share of both.
-        share = waits / max(1, waits + kept)
-        mean = share * fresh.mean + (1 - share) * float(cosines.mean())
-        square = share * (fresh.deviation**2 + fresh.mean**2) + (1 - share) * float(np.square(cosines).mean())
-        return mean, math.sqrt(max(0.0, square - mean * mean))
+        return _nearest(k, fresh, self._kept(vector, k, among, waiting))
 
     def _kept(self, vector: Floats, k: int, among: Among | None, waiting: Positions) -> Matches:
         """The nearest of what is in Chroma and not waiting."""
@@ -310,7 +268,7 @@ class ChromaIndex:
                 known &= np.isin(positions, among.positions)
             enough = known.sum() >= k or len(positions) < asked
             if enough and (among is None or among.whole or known.sum() >= k or asked >= self._count):
-                return Matches(positions[known], scores[known], 0.0, 0.0)
+                return Matches(positions[known], scores[known])
             if asked >= _WIDEST:
                 break
             asked *= 4
@@ -327,18 +285,13 @@ class ChromaIndex:
 
     def _compared(self, vector: Floats, k: int, positions: Positions) -> Matches:
         """The nearest of these, exactly, a bounded number at a time."""
-        best, count, total, squares = _NONE, 0, 0.0, 0.0
+        best = _NONE
         for start in range(0, len(positions), _WIDEST):
             part = positions[start : start + _WIDEST]
             scores = self.cosines(vector, part)
             known = ~np.isnan(scores)
-            part, scores = part[known], scores[known]
-            best = _nearest(k, best, Matches(part, scores, 0.0, 0.0))
-            count, total = count + len(scores), total + float(scores.sum(dtype=np.float64))
-            squares += float(np.square(scores, dtype=np.float64).sum())
-        mean = total / count if count else 0.0
-        deviation = math.sqrt(max(0.0, squares / count - mean * mean)) if count else 0.0
-        return best._replace(mean=mean, deviation=deviation)
+            best = _nearest(k, best, Matches(part[known], scores[known]))
+        return best
 
     def cosines(self, vector: Floats, positions: Positions) -> Floats:
         with self._guard:
@@ -347,16 +300,16 @@ class ChromaIndex:
         if unknown.any():
             held = self._site.ledger.vectors(self._site.embedder, positions[unknown].tolist())
             if len(held.positions):
-                scores[np.isin(positions, held.positions)] = product(held.matrix, vector)
+                scores[np.isin(positions, held.positions)] = row_by_row(held.matrix, vector)
         return scores
 
 
 def _nearest(k: int, *several: Matches) -> Matches:
-    """The best `k` of all of these; `mean` and `deviation` are left out."""
+    """The best `k` of all of these."""
     positions = np.concatenate([matches.positions for matches in several])
     scores = np.concatenate([matches.scores for matches in several])
     best = np.lexsort((positions, -scores))[:k]
-    return Matches(positions[best], scores[best], 0.0, 0.0)
+    return Matches(positions[best], scores[best])
 
 
 def _where(among: Among) -> dict[str, Any] | None:

@@ -1,0 +1,82 @@
+"""What a cue says besides its words: quoted phrases, speakers and places of the scope, and what kind of answer it asks.
+
+One parse a question. It looks names up in the corpus and never guesses one. Nothing here is a filter: what was read
+raises what fits, and what was read wrongly hides nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from agentmem.recall.corpus import Corpus
+from agentmem.recall.text import WORD
+
+__all__ = ["Reading", "read"]
+
+_QUOTED = re.compile('"([^"]+)"|\u201c([^\u201d]+)\u201d|\u00ab([^\u00bb]+)\u00bb|\u300c([^\u300d]+)\u300d')
+_LONGEST_NAME: Final = 5  # words
+_LONGEST_CUE: Final = 2_000  # words of a cue that are read for names: a pasted document names everybody
+# The first that is found decides.
+_ANSWERS: Final = {
+    "how many": r"how many|how much|how often|how long|how old",
+    "when": r"when|what (?:time|day|date|month|year)|which (?:day|date|month|year)",
+    "who": r"who|whom|whose",
+    "where": r"where|which (?:city|country|place|town)|what (?:city|country|place|town)",
+    "why": r"why|how come",
+    "how": r"how",
+}
+# What the assistant said is asked for: "what did you recommend", "your advice", "the assistant's answer".
+# What "would you suggest" asks for is not yet said.
+_OF_ASSISTANT = re.compile(
+    r"\bdid you (?!know\b)\w+|\byour (?:\w+ )?(?:advice|answer|suggestion|recommendation|explanation|repl[yi]|response)"
+    r"|\byou (?:\w+ )?(?:said|told|gave|wrote|(?:recommend|suggest|explain|mention|list|answer|advis|propos|describ)ed)"
+    r"|\bthe assistant\b",
+    re.I,
+)
+_ASKED = re.compile("|".join(rf"(?P<g{n}>\b(?:{pattern})\b)" for n, pattern in enumerate(_ANSWERS.values())), re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Names are folded in case, as the corpus has them. `answer` is "" when the cue asks for nothing in particular.
+    `of_assistant`: it asks for what the assistant said."""
+
+    phrases: tuple[str, ...] = ()
+    speakers: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    answer: str = ""
+    of_assistant: bool = False
+
+
+def read(text: str, corpus: Corpus) -> Reading:
+    """What the text says, given who speaks and what places there are in this scope."""
+    phrases = (next(filter(None, found)).strip() for found in _QUOTED.findall(text))
+    words = [word.casefold() for word in WORD.findall(text, 0, _LONGEST_CUE * 8)][:_LONGEST_CUE]
+    asked = list(_ANSWERS)
+    found = _ASKED.search(text)
+    answer = "" if found is None else asked[int((found.lastgroup or "g0")[1:])]
+    return Reading(
+        phrases=tuple(phrase for phrase in phrases if phrase),
+        speakers=_named(words, corpus, "speaker"),
+        places=_named(words, corpus, "place"),
+        answer=answer,
+        of_assistant=_OF_ASSISTANT.search(text, 0, _LONGEST_CUE * 8) is not None,
+    )
+
+
+def _named(words: list[str], corpus: Corpus, column: str) -> tuple[str, ...]:
+    """The values of the column whose words stand in the text in a row, the longest of overlapping ones, each once."""
+    names = corpus.values(column)
+    found: dict[str, None] = {}
+    start = 0
+    while start < len(words):
+        for length in range(min(_LONGEST_NAME, len(words) - start), 0, -1):
+            name = " ".join(words[start : start + length])
+            if name in names and len(corpus.labelled(column, name)):
+                found[name] = None
+                start += length - 1
+                break
+        start += 1
+    return tuple(found)

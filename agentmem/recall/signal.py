@@ -1,0 +1,78 @@
+"""What a signal is: it looks at a question from one side, scores records, and says why.
+
+A signal answers with an `Evidence`: rows it would bring up, a score for any row it is asked about, and reasons. How the
+answers of several become one number is `fuse`'s to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.recall.corpus import Corpus, Rows
+
+if TYPE_CHECKING:
+    from agentmem.cues import Cue
+    from agentmem.index import Index
+    from agentmem.recall.reading import Reading
+
+__all__ = ["Evidence", "Question", "Scores", "Signal"]
+
+Scores: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What every signal is asked with: the cue, what it was understood to say, its unit vector if it has one, and the
+    rows its filters allow, in order of writing."""
+
+    cue: Cue
+    reading: Reading
+    vector: NDArray[np.float32] | None
+    corpus: Corpus
+    index: Index
+    allowed: Rows
+
+    @property
+    def filtered(self) -> bool:
+        return len(self.allowed) < len(self.corpus)
+
+
+class Evidence(Protocol):
+    """One signal's view of one question."""
+
+    def best(self, depth: int) -> Rows:
+        """Up to `depth` allowed rows that this signal would bring up, in no order; none, if it only weighs others'."""
+        ...
+
+    def scores(self, rows: Rows) -> Scores:
+        """float32[len(rows)]; NaN where the signal knows nothing of a row."""
+        ...
+
+    def reasons(self, rows: Rows) -> list[str]:
+        """Why each of these rows scored, in a few words; "" where there is nothing to say."""
+        ...
+
+
+class Signal(Protocol):
+    """`relative`: scores are on a scale of the signal's own, and count by how far they stand from those of the other
+    candidates; else they count as they are. `inherited`: the turns beside a record get a share of its part."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def relative(self) -> bool: ...
+
+    @property
+    def inherited(self) -> bool: ...
+
+    def ask(self, question: Question) -> Evidence | None:
+        """None when the cue says nothing to this signal."""
+        ...

@@ -1,0 +1,1 @@
+"""The signals, a file each. `presets` says which are asked, and with what weights."""

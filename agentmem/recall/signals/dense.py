@@ -1,0 +1,62 @@
+"""Meaning: the cosine between the cue's vector and each record's."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.cues import Cue
+from agentmem.index import Among
+from agentmem.recall.corpus import Rows, micros
+from agentmem.recall.signal import Evidence, Question, Scores
+
+__all__ = ["Dense", "among"]
+
+
+class Dense:
+    """Cosine between the cue's vector and each record's."""
+
+    name = "dense"
+    relative = inherited = True
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def ask(self, question: Question) -> Evidence | None:
+        if question.vector is None or not len(question.index) or not question.vector.any():
+            return None
+        return _DenseEvidence(question.vector, question)
+
+
+def among(cue: Cue, positions: NDArray[np.int64]) -> Among:
+    """These positions, with as much of the cue's filters as an index's own metadata can say."""
+    return Among(
+        positions,
+        cue.kinds,
+        None if cue.since is None else micros(cue.since),
+        None if cue.until is None else micros(cue.until),
+        whole=cue.speaker is None and cue.place is None and cue.tags is None,
+    )
+
+
+class _DenseEvidence:
+    def __init__(self, vector: NDArray[np.float32], question: Question) -> None:
+        self._vector = vector
+        self._question = question
+        positions = question.corpus.positions(question.allowed)
+        self._among = among(question.cue, positions) if question.filtered else None
+
+    def best(self, depth: int) -> Rows:
+        rows = self._question.corpus.rows_of(self._question.index.search(self._vector, depth, self._among).positions)
+        return rows[rows >= 0]
+
+    def scores(self, rows: Rows) -> Scores:
+        """Asked of the index again, also where its search has said them: a search may round otherwise."""
+        positions = self._question.corpus.positions(rows)
+        order = np.argsort(positions)
+        cosines = np.empty(len(rows), np.float32)
+        cosines[order] = self._question.index.cosines(self._vector, positions[order])
+        return cosines
+
+    def reasons(self, rows: Rows) -> list[str]:
+        return ["" if np.isnan(cosine) else f"cosine {cosine:.2f}" for cosine in self.scores(rows)]

@@ -1,0 +1,81 @@
+"""Words: BM25 over each record's text with its date and speaker."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.recall.corpus import Rows
+from agentmem.recall.signal import Evidence, Question, Scores
+from agentmem.recall.text import terms
+
+__all__ = ["Lexical"]
+
+
+class Lexical:
+    """BM25 over stemmed words, with Lucene's idf, which never goes below zero.
+
+    score(d) = Σ_t qf(t) · ln(1 + (N - df + ½) / (df + ½)) · tf / (tf + k1 · (1 - b + b · |d| / mean |d|))
+    (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework", eq. 3.15, with qf(t) the term's count in
+    the cue.) N, df and the mean length are those of the scope, whatever the filters. k1 = 0.9 and b = 0.4, Anserini's
+    defaults for passages: a turn is short, and its length says little.
+    """
+
+    name = "lexical"
+    relative = inherited = True
+
+    def __init__(self, weight: float = 1.0, k1: float = 0.9, b: float = 0.4) -> None:
+        self.weight = weight
+        self.k1 = k1
+        self.b = b
+
+    def ask(self, question: Question) -> Evidence | None:
+        asked = Counter(terms(question.cue.text))
+        corpus = question.corpus
+        if not asked or not len(corpus):
+            return None
+        total = np.zeros(corpus.rows, np.float32)
+        lengths = corpus.lengths()
+        found: dict[str, NDArray[np.intc]] = {}
+        for term, times in asked.items():
+            rows, counts = corpus.postings(term)
+            if not len(rows):
+                continue
+            found[term] = rows
+            idf = math.log(1 + (len(corpus) - len(rows) + 0.5) / (len(rows) + 0.5))
+            norm = self.k1 * (1 - self.b + self.b * lengths[rows] / corpus.mean_length)
+            total[rows] += (times * idf * counts / (counts + norm)).astype(np.float32)
+        among = total[question.allowed]
+        return _LexicalEvidence(total, question.allowed, among, found) if among.any() else None
+
+
+class _LexicalEvidence:
+    def __init__(self, total: Scores, allowed: Rows, among: Scores, found: dict[str, NDArray[np.intc]]) -> None:
+        self._total = total
+        self._allowed = allowed
+        self._among = among
+        self._found = found
+
+    def best(self, depth: int) -> Rows:
+        scoring = np.flatnonzero(self._among)  # BM25 is never below zero
+        rows, scores = self._allowed[scoring], self._among[scoring]
+        if len(rows) <= depth:
+            return rows
+        # All that tie with the last, then the earliest of them: not the partition's whim.
+        least = np.partition(scores, len(scores) - depth)[len(scores) - depth]
+        tied = np.flatnonzero(scores >= least)
+        return rows[tied[np.argsort(-scores[tied], kind="stable")[:depth]]]
+
+    def scores(self, rows: Rows) -> Scores:
+        return self._total[rows]
+
+    def reasons(self, rows: Rows) -> list[str]:
+        shared: list[list[str]] = [[] for _ in rows]
+        for term, holding in self._found.items():
+            nearest = np.minimum(np.searchsorted(holding, rows), len(holding) - 1)
+            for i in np.flatnonzero(holding[nearest] == rows):
+                shared[i].append(term)
+        return [f"words: {', '.join(listed)}" if listed else "" for listed in shared]
