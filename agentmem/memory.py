@@ -30,7 +30,7 @@ from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
 from agentmem.opened import Opened
 from agentmem.recall.engine import recall
 from agentmem.recall.pack import pack
-from agentmem.recall.presets import DEFAULT, PARTS, preset
+from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset
 from agentmem.recall.stores import Attached
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.registry import STORES, load
@@ -375,14 +375,14 @@ class Memory:
         place: Place | str | None = None,
         tags: str | Iterable[str] | None = None,
         explain: bool = False,
-        engine: str = DEFAULT,
+        engine: str | Preset = DEFAULT,
     ) -> list[Hit]:
         """The `k` memories that fit the cue best, best first, each with its parts and the reason it is here.
 
         Filters cut before anything is scored: `since` (inclusive) and `until` (exclusive) on when it happened; any of
         `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
-        `explain` appends up to `k` candidates that lost, with a verdict that says by how much. `engine` names the
-        signals that are asked, of `agentmem.recall.presets`: the default, or `bm25`, `dense`, `zsum` to compare with.
+        `explain` appends up to `k` candidates that lost, with a verdict that says by how much. `engine` says
+        which signals are asked (`agentmem.recall.presets`): the default, or `bm25`, `dense`, `rrf`, `zsum` to compare.
         """
         whole_number(k, "k")
         chosen = preset(engine)

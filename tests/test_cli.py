@@ -95,6 +95,11 @@ def test_a_memory_lives_through_the_command_line(run: Run, tmp_path: Path) -> No
     assert (hits[0].record.id, hits[0].record.meta) == (id, {"page": "7"})
     assert run("recall", "launch", "--ids", "-k", "1").out == f"{id}\n"
     line, parts = run("recall", "launch", "-k", "1").out.splitlines()
+    head, _, verdict, *bars = run("recall", "launch", "-k", "1", "--why").out.splitlines()
+    assert id[-8:] in head
+    assert "words: launch" in verdict
+    assert re.fullmatch(r"      \w+ +[+-]\d+\.\d\d(  [█░]+)?", bars[0])
+    assert any("below the cut" in line for line in bars)  # those that fell, after it
     assert re.fullmatch(
         rf" ?1  -?\d+\.\d\d  {id[-8:]}  [\d-]{{10}} [\d:]{{5}}  Ana  We moved the launch to 3 May\.", line
     )

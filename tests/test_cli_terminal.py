@@ -51,7 +51,15 @@ def hostile(tmp_path: Path, environ: dict[str, str]) -> dict[str, str]:
     return environ
 
 
-READS = (["recall", "alarm", "--explain"], ["show"], ["show", ID], ["history", ID], ["log"], ["undo", "--dry-run"])
+READS = (
+    ["recall", "alarm", "--explain"],
+    ["recall", "alarm", "--why"],
+    ["show"],
+    ["show", ID],
+    ["history", ID],
+    ["log"],
+    ["undo", "--dry-run"],
+)
 
 
 @pytest.mark.parametrize("argv", READS, ids=" ".join)

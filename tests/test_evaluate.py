@@ -20,8 +20,8 @@ from agentmem.records import Record, Scope
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Conversation, Dataset, Question
 from agentmem_apps.evaluate.metrics import METRICS, hit, mean, ndcg, recall, reciprocal_rank, score
-from agentmem_apps.evaluate.run import evaluate, rank
-from agentmem_apps.evaluate.table import render
+from agentmem_apps.evaluate.run import compare, evaluate, rank
+from agentmem_apps.evaluate.table import comparison, draw, render
 
 # Metrics
 
@@ -273,7 +273,7 @@ def test_a_session_stands_where_its_best_turn_does(locomo_file: Path) -> None:
     for conversation in dataset.conversations:
         records = list(conversation.records(Scope("x")))
         session_of = {conversation.id_of(record): str(record.session) for record in records}
-        rankings = rank(records, [question.text for question in conversation.questions], open_embedder("hash"))
+        rankings = rank(records, [q.text for q in conversation.questions], open_embedder("hash"))["training-free"].hits
         for question, hits in zip(conversation.questions, rankings, strict=True):
             best: dict[str, int] = {}
             for place, found in enumerate(hits):
@@ -332,6 +332,29 @@ def test_the_table_says_percent_with_one_decimal(locomo_file: Path) -> None:
     assert sessions.startswith("session level, %")
 
 
+def test_engines_are_compared_over_the_same_questions(locomo_file: Path, tmp_path: Path) -> None:
+    dataset, engines = locomo.load(locomo_file), ["bm25", "rrf", "training-free"]
+    seen: list[tuple[int, int]] = []
+    reports = compare(
+        dataset, engines, embedder="hash", dump=tmp_path / "dump", progress=lambda *told: seen.append(told)
+    )
+    assert [report.engine for report in reports] == engines
+    assert seen == [(done, 30) for done in range(1, 31)]
+    assert reports[2].turn == evaluate(dataset, embedder="hash").turn
+    first = json.loads((tmp_path / "dump").read_text(encoding="utf-8").splitlines()[0])
+    assert first["ranked"][0]["parts"].keys() == {"lexical"}  # the first engine's
+    head, turns, sessions, parts = comparison(reports).split("\n\n")
+    assert "set.json" in head
+    for block, lines in ((turns, 4), (sessions, 4), (parts, 7)):
+        assert len(block.splitlines()) == lines
+        assert len({len(line) for line in block.splitlines()}) == 1, "columns line up"
+    assert parts.splitlines()[0].split()[-3:] == engines
+    draw(reports, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        draw(reports, tmp_path / "no" / "plot.png")
+
+
 def test_evidence_that_is_nowhere_scores_zero() -> None:
     """A source that is no message of the chat stays gold, as the BEAM protocol has it."""
 
@@ -350,3 +373,6 @@ def test_bad_arguments_fail_before_the_work(locomo_file: Path, tmp_path: Path) -
         evaluate(dataset, embedder="hash", dump=tmp_path / "no" / "folder.jsonl")
     with pytest.raises(AgentMemError):
         evaluate(dataset, embedder="no-such-embedder")
+    with pytest.raises(InvalidInput, match="no engine 'google'") as refused:
+        compare(dataset, ["bm25", "google"], embedder="hash")
+    assert "training-free" in refused.value.way_out

@@ -418,6 +418,22 @@ def test_more_is_asked_for_than_a_signal_names_by_itself(house: Memory) -> None:
         assert len({hit.record.id for hit in memory.recall("tea", k)}) == k
 
 
+@given(texts=st.lists(sayings, min_size=1, max_size=20), cue=sayings)
+def test_ranks_are_fused_by_their_reciprocals(house: Memory, texts: list[str], cue: str) -> None:
+    memory = room(house)
+    memory.add_many(texts)
+    ranked = {name: [hit.record.id for hit in memory.recall(cue, 20, engine=name)] for name in ("bm25", "dense")}
+    hits = memory.recall(cue, 20, engine="rrf")
+    assert len(hits) == len(texts)
+    for hit in hits:
+        wanted = {
+            part: 1 / (61 + ranked[name].index(hit.record.id)) if hit.record.id in ranked[name] else 0.0
+            for part, name in (("lexical", "bm25"), ("dense", "dense"))
+        }
+        # Of equals any may stand first.
+        assert dict(hit.parts) == pytest.approx({part: wanted[part] for part in hit.parts}, abs=0.004)
+
+
 @given(texts=st.lists(sayings, max_size=20), k=st.integers(0, 12), cue=sayings)
 def test_losers_follow_the_winners_and_say_by_how_much(house: Memory, texts: list[str], k: int, cue: str) -> None:
     memory = room(house)

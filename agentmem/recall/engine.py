@@ -14,7 +14,7 @@ from agentmem.cues import Cue, Hit
 from agentmem.embedding import unit_rows
 from agentmem.errors import IndexUnavailable, InvalidInput
 from agentmem.recall.corpus import Rows
-from agentmem.recall.fuse import Asked, fuse
+from agentmem.recall.fuse import Asked, fuse, fuse_ranks
 from agentmem.recall.presets import Preset
 from agentmem.recall.reading import read
 from agentmem.recall.signal import Question
@@ -78,7 +78,8 @@ def _judged(
     asked: Asked = [(s, evidence) for s in preset.signals if (evidence := s.ask(question)) is not None]
     if not asked:
         return []
-    found = fuse(question, asked, 2 * k if explain else k, preset.inheritance)
+    wanted = 2 * k if explain else k
+    found = fuse_ranks(asked, wanted) if preset.by_rank else fuse(question, asked, wanted, preset.inheritance)
     total, positions = found.total, corpus.positions(found.rows)
     order = np.lexsort((positions, -total))[: 2 * k if explain else k]
     cut = float(total[order[k - 1]]) if len(order) >= k else 0.0

@@ -19,14 +19,15 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.recall.corpus import Corpus, Rows
+from agentmem.recall.corpus import Corpus, Rows, distinct
 from agentmem.recall.signal import Evidence, Question, Signal
 
-__all__ = ["NEIGHBOURS", "Asked", "Candidates", "Inheritance", "fuse"]
+__all__ = ["NEIGHBOURS", "Asked", "Candidates", "Inheritance", "fuse", "fuse_ranks"]
 
 NEIGHBOURS = "neighbours"  # the part that a record has from the turns beside it
 _CORE = 32  # of each signal: by these and those beside them the scales are set, however many are wanted
 _REACH = 2
+_RANKED = 100  # of each signal, when ranks are fused
 _OTHERS = 32  # taken evenly: the best of a signal alone would make one that it does not name look impossible
 _NOISE = 1e-6  # float32: equal vectors differ by 1e-8 in their cosines, by their row in the product
 
@@ -67,8 +68,8 @@ def fuse(question: Question, asked: Asked, wanted: int, inheritance: Inheritance
     near = _Near(question)
     core = near.with_beside(_seeds(asked, _CORE))
     allowed = question.allowed
-    usual = np.union1d(core, allowed[np.linspace(0, len(allowed) - 1, min(_OTHERS, len(allowed))).astype(np.intp)])
-    rows = core if wanted <= _CORE else near.with_beside(np.union1d(core, _seeds(asked, wanted)))
+    usual = distinct(core, allowed[np.linspace(0, len(allowed) - 1, min(_OTHERS, len(allowed))).astype(np.intp)])
+    rows = core if wanted <= _CORE else near.with_beside(distinct(core, _seeds(asked, wanted)))
     names = [signal.name for signal, _ in asked]
     if inheritance is None or not len(rows):
         return Candidates(rows, names, _parts(asked, usual, rows))
@@ -84,19 +85,33 @@ def fuse(question: Question, asked: Asked, wanted: int, inheritance: Inheritance
     return Candidates(rows, [*names, NEIGHBOURS], parts)
 
 
+def fuse_ranks(asked: Asked, wanted: int) -> Candidates:
+    """Reciprocal rank fusion, Σ 1 / (60 + rank) (Cormack, Clarke and Buettcher 2009), to compare with.
+
+    It forgets how far ahead of the others a record is."""
+    depth = max(_RANKED, wanted)
+    rows = _seeds(asked, depth)
+    parts = np.zeros((len(asked), len(rows)))
+    for i, (signal, evidence) in enumerate(asked):
+        named = evidence.best(depth)
+        ranked = named[np.argsort(-evidence.scores(named), kind="stable")]
+        parts[i, np.searchsorted(rows, ranked)] = signal.weight / (60 + 1 + np.arange(len(ranked)))
+    return Candidates(rows, [signal.name for signal, _ in asked], parts)
+
+
 def _parts(asked: Asked, usual: Rows, rows: Rows) -> Parts:
-    together = np.union1d(rows, usual)
+    together = distinct(rows, usual)
     here = np.searchsorted(together, rows)
     return np.array([_part(signal, evidence, usual, together)[here] for signal, evidence in asked])
 
 
 def _and(rows: Rows, beside: NDArray[np.intp]) -> Rows:
     """These and all beside them, ascending."""
-    return np.union1d(rows, beside[beside >= 0])
+    return distinct(rows, beside[beside >= 0])
 
 
 def _seeds(asked: Asked, depth: int) -> Rows:
-    return np.unique(np.concatenate([evidence.best(depth) for _, evidence in asked]))
+    return distinct(*(evidence.best(depth) for _, evidence in asked))
 
 
 def _part(signal: Signal, evidence: Evidence, usual: Rows, rows: Rows) -> NDArray[np.float64]:

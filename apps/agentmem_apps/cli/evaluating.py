@@ -27,6 +27,20 @@ _dump_option = click.option(
     help="Write a line of JSON a question: its gold, and the first 50 turns with scores and parts.",
 )
 
+_engine_option = click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help="Recall by this engine; several times to compare. Of: bm25, dense, rrf, zsum, training-free (the default).",
+)
+_plot_option = click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the recall of each engine, as PNG (needs matplotlib).",
+)
+
 
 @click.group(
     "eval", cls=Group, examples=("agentmem eval locomo locomo10.json", "agentmem eval beam chats --embedder hash")
@@ -43,16 +57,19 @@ def evaluate() -> None:
     examples=(
         "agentmem eval locomo locomo10.json",
         "agentmem eval locomo locomo10.json --embedder hash --dump ranked.jsonl --json",
+        "agentmem eval locomo locomo10.json --engine bm25 --engine training-free --plot engines.png",
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))
+@_engine_option
 @_dump_option
+@_plot_option
 @pass_invocation
-def locomo(invocation: Invocation, file: Path, dump: Path | None) -> None:
+def locomo(invocation: Invocation, file: Path, engines: tuple[str, ...], dump: Path | None, plot: Path | None) -> None:
     """Measure on LoCoMo, very long conversations of two people."""
     from agentmem_apps.evaluate.locomo import load
 
-    _measure(invocation, load, file, dump)
+    _measure(invocation, load, file, engines, dump, plot)
 
 
 @evaluate.command(
@@ -60,25 +77,38 @@ def locomo(invocation: Invocation, file: Path, dump: Path | None) -> None:
     examples=("agentmem eval beam chats", "agentmem eval beam chats --embedder hash --dump ranked.jsonl --json"),
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_engine_option
 @_dump_option
+@_plot_option
 @pass_invocation
-def beam(invocation: Invocation, folder: Path, dump: Path | None) -> None:
+def beam(invocation: Invocation, folder: Path, engines: tuple[str, ...], dump: Path | None, plot: Path | None) -> None:
     """Measure on BEAM; DIR holds one folder a chat."""
     from agentmem_apps.evaluate.beam import load
 
-    _measure(invocation, load, folder, dump)
+    _measure(invocation, load, folder, engines, dump, plot)
 
 
-def _measure(invocation: Invocation, load: Callable[[Path], Dataset], path: Path, dump: Path | None) -> None:
-    from agentmem_apps.evaluate.run import evaluate as measure
-    from agentmem_apps.evaluate.table import render
+def _measure(
+    invocation: Invocation,
+    load: Callable[[Path], Dataset],
+    path: Path,
+    engines: tuple[str, ...],
+    dump: Path | None,
+    plot: Path | None,
+) -> None:
+    from agentmem.recall.presets import DEFAULT
+    from agentmem_apps.evaluate.run import compare
+    from agentmem_apps.evaluate.table import comparison, draw, render
 
-    dataset = load(path)
+    dataset, asked = load(path), list(dict.fromkeys(engines or (DEFAULT,)))
     with invocation.progress("questions") as progress:
-        report = measure(dataset, embedder=invocation.settings.embedder, dump=dump, progress=progress)
+        reports = compare(dataset, asked, embedder=invocation.settings.embedder, dump=dump, progress=progress)
+    if plot is not None:
+        draw(reports, plot)
     if invocation.json:
-        emit_json(report.to_json())
+        emit_json(reports[0].to_json() if len(reports) == 1 else {"engines": [one.to_json() for one in reports]})
     else:
-        emit(clean(render(report)))
-    if dump is not None:
-        invocation.say(f"wrote the rankings to {dump}")
+        emit(clean(render(reports[0]) if len(reports) == 1 else comparison(reports)))
+    for file, what in ((dump, "rankings"), (plot, "picture")):
+        if file is not None:
+            invocation.say(f"wrote the {what} to {file}")

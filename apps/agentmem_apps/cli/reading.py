@@ -17,8 +17,8 @@ from agentmem_apps.cli.arguments import filter_options, found
 from agentmem_apps.cli.command import Command
 from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
-from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, local_time, plural, short_id
-from agentmem_apps.cli.wording import details, reasons, record_row
+from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, local_time, one_line, plural, short_id
+from agentmem_apps.cli.wording import bars, details, reasons, record_row
 
 if TYPE_CHECKING:
     from agentmem.cues import Hit
@@ -35,6 +35,7 @@ _STATES = ("live", "forgotten", "replaced")
     examples=(
         'agentmem recall "when is the launch?"',
         'agentmem recall "launch" --speaker Ana --since 2024-05-01 -k 3 --explain',
+        'agentmem recall "when is the launch?" --why',
     ),
 )
 @click.argument("cue")
@@ -42,6 +43,7 @@ _STATES = ("live", "forgotten", "replaced")
 @filter_options
 @click.option("--ids", is_flag=True, help="Print the ids alone, one a line.")
 @click.option("--explain", is_flag=True, help="Show those that fell too, and every verdict.")
+@click.option("--why", is_flag=True, help="As --explain, with a bar for what each signal added.")
 @click.option("--fail-empty", is_flag=True, help="Exit with 5 when nothing is found.")
 @pass_invocation
 def recall(
@@ -56,6 +58,7 @@ def recall(
     tags: tuple[str, ...],
     ids: bool,
     explain: bool,
+    why: bool,
     fail_empty: bool,
 ) -> None:
     """Find what fits a cue, best first, with the reasons.
@@ -76,10 +79,13 @@ def recall(
             speaker=speaker,
             place=place,
             tags=tags or None,
-            explain=explain,
+            explain=explain or why,
         )
         spent = time.perf_counter() - loaded
-    _print_hits(invocation, hits, k, ids=ids, explain=explain)
+    if why and not invocation.json and not ids:
+        _draw_hits(hits, k)
+    else:
+        _print_hits(invocation, hits, k, ids=ids, explain=explain or why)
     loading = f", after {loaded - began:.1f} s to load the memory" if loaded - began >= 0.1 else ""
     invocation.say(f"{plural(min(k, len(hits)), 'hit')} in {spent * 1000:.1f} ms{loading}")
     if fail_empty and not hits:
@@ -121,6 +127,18 @@ def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, e
             added = reasons(hit.parts)
             notes.append(f"{added}: {hit.verdict}" if explain and hit.verdict else added)
         emit_table(("#", "score", "id", "when", "speaker", "text"), rows, notes=notes)
+
+
+def _draw_hits(hits: list[Hit], k: int) -> None:
+    widest = max((abs(part) for hit in hits for part in hit.parts.values()), default=0.0)
+    for rank, hit in enumerate(hits, start=1):
+        record = hit.record
+        who = f"{record.speaker}: " if record.speaker else ""
+        emit(f"{rank if rank <= k else '-':>2}  {hit.score:6.2f}  {short_id(record.id)}  {local_time(record.at)}")
+        emit(f"    {one_line(who + record.text)}")
+        emit(f"    {one_line(hit.verdict)}")
+        for line in bars(hit.parts, widest):
+            emit(f"      {line}")
 
 
 @click.command(

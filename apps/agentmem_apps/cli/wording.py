@@ -18,9 +18,10 @@ from agentmem_apps.cli.output import clean, coloured, local_time, one_line, plur
 if TYPE_CHECKING:
     from agentmem.records import Change, Record
 
-__all__ = ["describe", "details", "reasons", "record_row", "summary", "word_diff"]
+__all__ = ["bars", "describe", "details", "reasons", "record_row", "summary", "word_diff"]
 
 _UNTOLD = frozenset({"id", "scope", "stored_at", "revision", "position", "replaced_by", "sources"})
+_BAR = 30  # columns of the longest
 _TOKENS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -41,6 +42,18 @@ def word_diff(old: str, new: str) -> str:
             added = f"{{+{''.join(after[k:m])}+}}"
             out.append(click.style(added, fg="green") if colour else added)
     return "".join(out)
+
+
+def bars(parts: Mapping[str, float], widest: float) -> list[str]:
+    """A line a part, the largest first: its name, what it adds, and a bar that is full at `widest`."""
+    colour = coloured(sys.stdout)
+    names = max((len(name) for name in parts), default=0)
+    lines = []
+    for name, part in sorted(parts.items(), key=lambda item: -item[1]):
+        bar = ("█" if part >= 0 else "░") * round(_BAR * min(1.0, abs(part) / widest)) if widest > 0 else ""
+        drawn = click.style(bar, fg="green" if part >= 0 else "red") if colour and bar else bar
+        lines.append(f"{clean(name):<{names}}  {part:+6.2f}  {drawn}".rstrip())
+    return lines
 
 
 def describe(change: Change) -> str:

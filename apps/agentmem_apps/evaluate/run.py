@@ -14,20 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import IO, Self, TypeAlias
+from types import MappingProxyType
+from typing import IO, NamedTuple, Self, TypeAlias
 
 from agentmem import __version__
 from agentmem.cues import Hit
 from agentmem.embedding import Embedder, open_embedder
 from agentmem.errors import InvalidInput
 from agentmem.memory import Memory
+from agentmem.recall.presets import DEFAULT, PRESETS, Preset, preset
 from agentmem.records import Record, Scope
 from agentmem.values import Json
 from agentmem_apps.evaluate.dataset import Conversation, Dataset, Question
 from agentmem_apps.evaluate.metrics import METRICS, mean, score
 from agentmem_apps.importers.run import write
 
-__all__ = ["EvalReport", "evaluate", "rank"]
+__all__ = ["EvalReport", "compare", "evaluate", "rank"]
 
 Progress: TypeAlias = Callable[[int, int], None]  # questions done, and of how many
 # Turns in a ranking; gold beyond them counts as not found. A session stands where its best turn does, and of the whole
@@ -47,6 +49,7 @@ class EvalReport:
     file: str
     sha256: str
     embedder: str
+    engine: str
     conversations: int
     records: int
     asked: int
@@ -65,6 +68,7 @@ class EvalReport:
             "file": self.file,
             "sha256": self.sha256,
             "embedder": self.embedder,
+            "engine": self.engine,
             "conversations": self.conversations,
             "records": self.records,
             "asked": self.asked,
@@ -94,62 +98,101 @@ def evaluate(
     progress: Progress | None = None,
 ) -> EvalReport:
     """Rank every question of the dataset, then score. `dump` receives a JSON line a question, as it is ranked."""
-    began, opened = perf_counter(), open_embedder(embedder)
-    total = sum(len(conversation.questions) for conversation in dataset.conversations)
-    scored: list[_Scored] = []
-    records = 0
+    [report] = compare(dataset, [DEFAULT], embedder=embedder, dump=dump, progress=progress)
+    return report
+
+
+def compare(
+    dataset: Dataset,
+    engines: Sequence[str] | Mapping[str, Preset],
+    *,
+    embedder: str | Embedder = "auto",
+    dump: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[EvalReport]:
+    """As `evaluate`, by each of these engines over the same memories; the lines of the first are dumped."""
+    by_name = engines if isinstance(engines, Mapping) else {name: preset(name) for name in engines}
+    opened = open_embedder(embedder)
+    total = sum(len(conversation.questions) for conversation in dataset.conversations) * len(engines)
+    scored: dict[str, list[_Scored]] = {engine: [] for engine in by_name}
+    seconds = dict.fromkeys(by_name, 0.0)
+    records = done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
     with _Dump(dump) as out:
         for conversation in dataset.conversations:
             turns = list(conversation.records(Scope("evaluation")))
             records += len(turns)
-            before = len(scored)
-
-            def advance(done: int, before: int = before) -> None:
-                if progress is not None:
-                    progress(before + done, total)
-
-            rankings = rank(turns, [question.text for question in conversation.questions], opened, advance)
             session_of = {conversation.id_of(turn): turn.session or "" for turn in turns}
-            for question, hits in zip(conversation.questions, rankings, strict=True):
-                ids = [conversation.id_of(hit.record) for hit in hits]
-                scored.append(_score(question, ids, session_of))
-                out.write(conversation, question, ids, hits)
-    categories = sorted({one.category for one in scored})
+            questions = [question.text for question in conversation.questions]
+
+            for number, (engine, rankings) in enumerate(rank(turns, questions, opened, by_name, advance).items()):
+                seconds[engine] += rankings.seconds
+                for question, hits in zip(conversation.questions, rankings.hits, strict=True):
+                    ids = [conversation.id_of(hit.record) for hit in hits]
+                    scored[engine].append(_score(question, ids, session_of))
+                    if not number:
+                        out.write(conversation, question, ids, hits)
+    return [_report(dataset, opened.id, engine, records, scored[engine], seconds[engine]) for engine in scored]
+
+
+def _report(
+    dataset: Dataset, embedder: str, engine: str, records: int, scored: list[_Scored], seconds: float
+) -> EvalReport:
     return EvalReport(
         dataset=dataset.name,
         file=dataset.file,
         sha256=dataset.sha256,
-        embedder=opened.id,
+        embedder=embedder,
+        engine=engine,
         conversations=len(dataset.conversations),
         records=records,
         asked=dataset.asked,
         n=len(scored),
         turn=mean([one.turn for one in scored]),
         session=mean([one.session for one in scored]),
-        categories={name: _part(scored, {name}) for name in categories},
+        categories={name: _part(scored, {name}) for name in sorted({one.category for one in scored})},
         groups={name: _part(scored, members) for name, members in dataset.groups.items()},
-        seconds=perf_counter() - began,
+        seconds=seconds,
         versions=_versions(),
     )
+
+
+class Rankings(NamedTuple):
+    """The first 50 hits of each question, and how long asking them took; taking the records in counts for the first."""
+
+    hits: list[list[Hit]]
+    seconds: float
 
 
 def rank(
     records: Iterable[Record],
     questions: Sequence[str],
     embedder: Embedder,
-    progress: Callable[[int], None] = lambda done: None,
-) -> list[list[Hit]]:
-    """The first 50 hits of each question, over a fresh memory that holds just these records."""
-    rankings = []
+    engines: Mapping[str, Preset] = MappingProxyType({DEFAULT: PRESETS[DEFAULT]}),
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Rankings]:
+    """By each engine, over a fresh memory that holds just these records."""
+    rankings: dict[str, Rankings] = {}
+    began = perf_counter()
     with (
         TemporaryDirectory(prefix="agentmem-eval-") as folder,
         Memory.open(Path(folder) / "conversation.mem", embedder=embedder) as memory,
     ):
         write(memory, records, cause="evaluate")
         memory.flush()
-        for done, question in enumerate(questions, start=1):
-            rankings.append(memory.recall(question, k=_DEPTH))
-            progress(done)
+        for name, engine in engines.items():
+            found = []
+            for question in questions:
+                found.append(memory.recall(question, k=_DEPTH, engine=engine))
+                advance()
+            rankings[name] = Rankings(found, perf_counter() - began)
+            began = perf_counter()
     return rankings
 
 

@@ -29,6 +29,8 @@ _GATHER_BELOW = 0.25  # copy the rows asked for when they are fewer than this sh
 _SKETCH_FROM = 4_096  # rows that show which axes matter; below, a search takes 0.3 ms without
 _SKETCH_SHARE = 3  # a third of the dimensions
 _TRIED = 16  # rows that are searched for, to see whether the sketch pays
+_PROMISING = 4  # times as many as are wanted are multiplied in full, for a bound to hold the others against
+_PATIENCE = 8  # searches in vain, until it is drawn anew
 _SLACK = 1e-5  # of a sum of float32 products: what rounding may take from a bound
 
 
@@ -60,7 +62,8 @@ class ExactIndex:
         self._positions: Positions = np.empty(0, np.int64)
         self._matrix: Floats = np.empty((0, dimension), np.float32)
         self._sketch: _Sketch | None = None
-        self._sketched_at = _SKETCH_FROM  # rows from which it is tried (again)
+        self._drawn_at = _SKETCH_FROM // 2  # rows there were when a sketch was last tried
+        self._in_vain = 0  # searches in a row that it spared little
 
     @property
     def cursor(self) -> int:
@@ -96,10 +99,12 @@ class ExactIndex:
             self._insert(positions[~known], matrix[~known])
         if len(gone):
             self._keep(~np.isin(self._held, np.asarray(gone, np.int64)))
-        if self._sketch is None and self._count >= self._sketched_at:
-            self._sketched_at *= 8  # one that does not pay is tried again when there is much more
-            self._sketch = _Sketch.of(self._matrix[: self._count])
+        if self._count >= 2 * self._drawn_at:  # what came later may lie along other axes
+            self._draw()
         self._cursor = cursor
+
+    def _draw(self) -> None:
+        self._sketch, self._drawn_at, self._in_vain = _Sketch.of(self._matrix[: self._count]), self._count, 0
 
     @property
     def _held(self) -> Positions:
@@ -157,6 +162,12 @@ class ExactIndex:
             rows = found[self._known(found, among.positions)]
         if self._sketch is not None and 0 < k < few and (rows is None or len(rows) >= few):
             rows = self._sketch.candidates(matrix, vector, k, rows)
+            self._in_vain = 0 if len(rows) < few else self._in_vain + 1
+            if self._in_vain == _PATIENCE:
+                if self._drawn_at == self._count:  # newly drawn, and no better: not before there is twice as much
+                    self._sketch = None
+                else:
+                    self._draw()
         if rows is not None and len(rows) < few:
             scores = product(matrix[rows], vector)
         else:
@@ -227,9 +238,12 @@ class _Sketch:
         beyond = self._left[: self._count] * left
         if rows is not None:
             along, beyond = along[rows], beyond[rows]
-        if len(along) <= k:
+        several = _PROMISING * k
+        if len(along) <= several:
             return np.arange(len(along)) if rows is None else rows
-        promising = np.argpartition(along, len(along) - k)[len(along) - k :]
-        least = product(matrix[promising if rows is None else rows[promising]], vector).min()
+        # The k-th best of several that look best: no more than k are better than it.
+        promising = np.argpartition(along, len(along) - several)[len(along) - several :]
+        exact = product(matrix[promising if rows is None else rows[promising]], vector)
+        least = np.partition(exact, several - k)[several - k]
         within = np.flatnonzero(along + beyond >= least - _SLACK)
         return within if rows is None else rows[within]
