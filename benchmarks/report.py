@@ -1,4 +1,4 @@
-"""The tables of the README, written from the committed results: no figure in it is typed by hand.
+"""The tables of the README and of docs/recall.md, written from the committed results: no figure is typed by hand.
 
 python -m benchmarks.report [--check]
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN = "<!-- results: made by `python -m benchmarks.report`, from benchmarks/results -->\n"
 END = "<!-- end of results -->\n"
+SETS = (("locomo", "LoCoMo"), ("beam", "BEAM-100K"))
 
 
 def result(name: str) -> Any:
@@ -29,7 +31,7 @@ def recall_table() -> list[str]:
         "| data | embedder | questions | recall@5 | recall@10 | recall@20 | MRR | session hit@1 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for data, title in (("locomo", "LoCoMo"), ("beam", "BEAM-100K")):
+    for data, title in SETS:
         for embedder in ("hash", "minilm"):
             found = result(f"{data}-{embedder}")
             turn, session = found["turn"], found["session"]
@@ -134,26 +136,86 @@ def scale_table() -> list[str]:
     return lines
 
 
-def report() -> str:
-    tables = (recall_table(), speed_table(), peers_table(), scale_table())
-    return "\n".join(["", *(line for table in tables for line in [*table, ""]), ""])
+def engines_table() -> list[str]:
+    """Engines over the same memories, in one run a set."""
+    lines = [
+        "Engines over the same memories, MiniLM vectors (percent of the gold turns; pictures: "
+        + ", ".join(f"[{title}](../benchmarks/results/{data}-engines.png)" for data, title in SETS)
+        + "):",
+        "",
+        "| data | engine | recall@5 | recall@10 | recall@20 | MRR | session hit@1 | session NDCG@5 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for data, title in SETS:
+        for one in result(f"{data}-engines")["engines"]:
+            turn, session = one["turn"], one["session"]
+            cells = [turn[name] for name in ("recall@5", "recall@10", "recall@20", "mrr")]
+            cells += [session["hit@1"], session["ndcg@5"]]
+            lines.append(f"| {title} | `{one['engine']}` | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |")
+    return lines
 
 
-def renewed(readme: str) -> str:
-    before, _, rest = readme.partition(BEGIN)
+def ablation_table() -> list[str]:
+    """What recall@10 loses without each signal."""
+    found = result("ablation")
+    lines = [
+        "What leaving a signal out does to recall@5 and recall@10, in points (MiniLM; `everything` in percent):",
+        "",
+        "| engine | " + " | ".join(f"{title} @5 | {title} @10" for _, title in SETS) + " |",
+        "|---|" + "---|" * (2 * len(SETS)),
+    ]
+    for name in found["locomo"]["engines"]:
+        cells = []
+        for data, _ in SETS:
+            whole, one = found[data]["engines"]["everything"], found[data]["engines"][name]
+            for metric in ("recall@5", "recall@10"):
+                told = one[metric] if name == "everything" else one[metric] - whole[metric]
+                cells.append(f"{100 * told:.1f}" if name == "everything" else f"{100 * told:+.1f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def by_category_table() -> list[str]:
+    """Recall@10 of the default engine by category."""
+    lines = [
+        "The default engine by category (recall@10, percent; questions):",
+        "",
+        "| data | category | questions | `hash` | `minilm` |",
+        "|---|---|---|---|---|",
+    ]
+    for data, title in SETS:
+        least, best = result(f"{data}-hash"), result(f"{data}-minilm")
+        for kind in ("groups", "per_category"):
+            for name, part in best[kind].items():
+                cells = [f"{100 * one[kind][name]['turn']['recall@10']:.1f}" for one in (least, best)]
+                lines.append(f"| {title} | {name.replace('_', ' ')} | {part['n']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+# Page → the tables between its two marks.
+PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
+    "README.md": (recall_table, speed_table, peers_table, scale_table),
+    "docs/recall.md": (engines_table, ablation_table, by_category_table),
+}
+
+
+def renewed(page: str) -> str:
+    """The page's text with its tables as the results have them."""
+    before, _, rest = (ROOT / page).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    return before + BEGIN + report() + END + after
+    tables = [table() for table in PAGES[page]]
+    report = "\n".join(["", *(line for table in tables for line in [*table, ""]), ""])
+    return before + BEGIN + report + END + after
 
 
 def main() -> int:
-    file = ROOT / "README.md"
-    old = file.read_text(encoding="utf-8")
-    new = renewed(old)
+    stale = [page for page in PAGES if (ROOT / page).read_text(encoding="utf-8") != renewed(page)]
     if "--check" in sys.argv[1:]:
-        if old != new:
-            print("README.md does not say what benchmarks/results say: python -m benchmarks.report", file=sys.stderr)
-        return int(old != new)
-    file.write_text(new, encoding="utf-8")
+        for page in stale:
+            print(f"{page} does not say what benchmarks/results say: python -m benchmarks.report", file=sys.stderr)
+        return int(bool(stale))
+    for page in stale:
+        (ROOT / page).write_text(renewed(page), encoding="utf-8")
     return 0
 
 

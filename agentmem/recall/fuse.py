@@ -122,7 +122,7 @@ def _part(signal: Signal, evidence: Evidence, usual: Rows, rows: Rows) -> NDArra
         among = among[~np.isnan(among)]
         deviation = float(among.std()) if len(among) else 0.0
         scores = (scores - among.mean()) / deviation if deviation > _NOISE else np.zeros_like(scores)
-    return signal.weight * np.where(np.isnan(scores), 0.0, scores)
+    return signal.weight * np.where(np.isnan(scores), 0.0, scores) + 0.0  # no "-0.0"
 
 
 class _Near:

@@ -15,9 +15,12 @@ from agentmem.recall.text import WORD
 
 __all__ = ["Reading", "read"]
 
-_QUOTED = re.compile('"([^"]+)"|\u201c([^\u201d]+)\u201d|\u00ab([^\u00bb]+)\u00bb|\u300c([^\u300d]+)\u300d')
+# A phrase has at most 200 characters: text full of opening quotes must not be searched to its end from each of them.
+_QUOTED = re.compile(
+    '"([^"]{1,200})"|\u201c([^\u201d]{1,200})\u201d|\u00ab([^\u00bb]{1,200})\u00bb|\u300c([^\u300d]{1,200})\u300d'
+)
 _LONGEST_NAME: Final = 5  # words
-_LONGEST_CUE: Final = 2_000  # words of a cue that are read for names: a pasted document names everybody
+_LONGEST_CUE: Final = 16_000  # characters of a cue that are read: a pasted document names everybody
 # The first that is found decides.
 _ANSWERS: Final = {
     "how many": r"how many|how much|how often|how long|how old",
@@ -52,8 +55,9 @@ class Reading:
 
 def read(text: str, corpus: Corpus) -> Reading:
     """What the text says, given who speaks and what places there are in this scope."""
+    text = text[:_LONGEST_CUE]
     phrases = (next(filter(None, found)).strip() for found in _QUOTED.findall(text))
-    words = [word.casefold() for word in WORD.findall(text, 0, _LONGEST_CUE * 8)][:_LONGEST_CUE]
+    words = [word.casefold() for word in WORD.findall(text)]
     asked = list(_ANSWERS)
     found = _ASKED.search(text)
     answer = "" if found is None else asked[int((found.lastgroup or "g0")[1:])]
@@ -62,7 +66,7 @@ def read(text: str, corpus: Corpus) -> Reading:
         speakers=_named(words, corpus, "speaker"),
         places=_named(words, corpus, "place"),
         answer=answer,
-        of_assistant=_OF_ASSISTANT.search(text, 0, _LONGEST_CUE * 8) is not None,
+        of_assistant=_OF_ASSISTANT.search(text) is not None,
     )
 
 

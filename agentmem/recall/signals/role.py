@@ -12,8 +12,8 @@ class Role:
     """1 for what an assistant said, or, when the cue asks for just that, for what a user said. Its weight is negative.
 
     An assistant's replies are long and hold every word of the question they answer; what is to be remembered is mostly
-    what the user told. (BEAM-100K, development half: 77 % of the evidence is the user's, and recall@10 without this
-    signal is ROLE_OFF where it is ROLE_ON.)
+    what the user told. (BEAM-100K, development half: recall@10 is 56.9 with this signal and 46.3 without; of all its
+    evidence, 77 % is the user's.)
     """
 
     name = "role"

@@ -132,6 +132,8 @@ def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, e
 def _draw_hits(hits: list[Hit], k: int) -> None:
     widest = max((abs(part) for hit in hits for part in hit.parts.values()), default=0.0)
     for rank, hit in enumerate(hits, start=1):
+        if rank > 1:
+            emit()
         record = hit.record
         who = f"{record.speaker}: " if record.speaker else ""
         emit(f"{rank if rank <= k else '-':>2}  {hit.score:6.2f}  {short_id(record.id)}  {local_time(record.at)}")

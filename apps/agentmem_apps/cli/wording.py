@@ -45,11 +45,12 @@ def word_diff(old: str, new: str) -> str:
 
 
 def bars(parts: Mapping[str, float], widest: float) -> list[str]:
-    """A line a part, the largest first: its name, what it adds, and a bar that is full at `widest`."""
+    """A line for each part that adds something, the largest first: its name, how much, and a bar, full at `widest`."""
     colour = coloured(sys.stdout)
     names = max((len(name) for name in parts), default=0)
     lines = []
-    for name, part in sorted(parts.items(), key=lambda item: -item[1]):
+    told = [(name, part) for name, part in parts.items() if round(part, 2)]
+    for name, part in sorted(told, key=lambda item: -item[1]):
         bar = ("█" if part >= 0 else "░") * round(_BAR * min(1.0, abs(part) / widest)) if widest > 0 else ""
         drawn = click.style(bar, fg="green" if part >= 0 else "red") if colour and bar else bar
         lines.append(f"{clean(name):<{names}}  {part:+6.2f}  {drawn}".rstrip())
