@@ -64,7 +64,7 @@ def draw(reports: Sequence[EvalReport], file: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel(f"percent of the gold turns, {reports[0].dataset}, {reports[0].n:,} questions")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), fontsize=8, frameon=False)  # above the bars
     axes.spines[["top", "right"]].set_visible(False)
     try:
         figure.savefig(file, dpi=150, format="png")
