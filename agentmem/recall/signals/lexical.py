@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.recall.bm25 import bm25
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signal import Evidence, Question, Scores
 from agentmem.recall.text import terms
@@ -16,21 +16,16 @@ __all__ = ["Lexical"]
 
 
 class Lexical:
-    """BM25 over stemmed words, with Lucene's idf, which never goes below zero.
+    """BM25 over stemmed words; one that stands in the cue twice counts twice.
 
-    score(d) = Σ_t qf(t) · ln(1 + (N - df + ½) / (df + ½)) · tf / (tf + k1 · (1 - b + b · |d| / mean |d|))
-    (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework", eq. 3.15, with qf(t) the term's count in
-    the cue.) N, df and the mean length are those of the scope, whatever the filters. k1 = 0.9 and b = 0.4, Anserini's
-    defaults for passages: a turn is short, and its length says little.
+    How rare a word is, and how long a text is on average, are the scope's to say, whatever the filters.
     """
 
     name = "lexical"
     relative = inherited = True
 
-    def __init__(self, weight: float = 1.0, k1: float = 0.9, b: float = 0.4) -> None:
+    def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
-        self.k1 = k1
-        self.b = b
 
     def ask(self, question: Question) -> Evidence | None:
         asked = Counter(terms(question.cue.text))
@@ -45,9 +40,8 @@ class Lexical:
             if not len(rows):
                 continue
             found[term] = rows
-            idf = math.log(1 + (len(corpus) - len(rows) + 0.5) / (len(rows) + 0.5))
-            norm = self.k1 * (1 - self.b + self.b * lengths[rows] / corpus.mean_length)
-            total[rows] += (times * idf * counts / (counts + norm)).astype(np.float32)
+            scores = bm25(counts, lengths[rows], corpus.mean_length, len(rows), len(corpus))
+            total[rows] += (times * scores).astype(np.float32)
         among = total[question.allowed]
         return _LexicalEvidence(total, question.allowed, among, found) if among.any() else None
 

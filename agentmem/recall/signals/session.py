@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.recall.bm25 import bm25
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signal import Evidence, Question, Scores
 from agentmem.recall.text import terms
@@ -22,24 +22,21 @@ class Session:
     name = "session"
     relative, inherited = True, False
 
-    def __init__(self, weight: float = 1.0, k1: float = 0.9, b: float = 0.4) -> None:
+    def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
-        self.k1 = k1
-        self.b = b
 
     def ask(self, question: Question) -> Evidence | None:
         corpus, sessions = question.corpus, question.corpus.sessions
         if sessions.number < 2:
             return None
         total = np.zeros(len(sessions.lengths))
-        norm = self.k1 * (1 - self.b + self.b * sessions.lengths / sessions.mean_length)
         for term, times in Counter(terms(question.cue.text)).items():
             rows, counts = corpus.postings(term)
             of = sessions.of[rows]
             told = np.bincount(of[of >= 0], weights=counts[of >= 0], minlength=len(total))
-            holding = int(np.count_nonzero(told))
-            idf = math.log(1 + (sessions.number - holding + 0.5) / (holding + 0.5))
-            total += times * idf * told / (told + norm)
+            holding = np.flatnonzero(told)
+            scores = bm25(told[holding], sessions.lengths[holding], sessions.mean_length, len(holding), sessions.number)
+            total[holding] += times * scores
         return _SessionEvidence(total, sessions.of) if total.any() else None
 
 
