@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from agentmem.embedding import open_embedder
 from agentmem.errors import AgentMemError, ImportFailed, InvalidInput
+from agentmem.recall.presets import PRESETS
 from agentmem.records import Record, Scope
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Conversation, Dataset, Question
@@ -353,6 +354,12 @@ def test_engines_are_compared_over_the_same_questions(locomo_file: Path, tmp_pat
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InvalidInput, match="cannot be written"):
         draw(reports, tmp_path / "no" / "plot.png")
+
+
+def test_the_help_names_every_engine() -> None:
+    """It is written out there, because help must not wait for numpy."""
+    told = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert f"Of: {', '.join(PRESETS)} (the default)." in " ".join(told.split())
 
 
 def test_evidence_that_is_nowhere_scores_zero() -> None:
