@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, text, update
+from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
-from agentmem_stores.sql.schema import RECORD_COLUMNS, embedders, journal, records, roots, vectors
+from agentmem_stores.sql.schema import ADVANCE, HEAD, RECORD_COLUMNS, UNCOUNTED, embedders, journal, records, vectors
 
 # Text, because Core has this form apart for each database. What is selected from nothing has no type but its cast.
 _PUT_VECTOR = text(
@@ -61,13 +61,7 @@ class HotStatements:
     """Each takes the driver's own connection, and part in the transaction that it is in."""
 
     def __init__(self, dialect: Dialect) -> None:
-        advance = (
-            update(roots)
-            .where(roots.c.id == bindparam("root"))
-            .values(head=roots.c.head + bindparam("by"))
-            .returning(roots.c.head)
-        )
-        self._advance = _Compiled(advance, dialect)
+        self._advance = _Compiled(ADVANCE, dialect)
         self._journal = _Compiled(insert(journal), dialect)
         self._records = _Compiled(insert(records), dialect)
         self._embedder = _Compiled(
@@ -76,14 +70,25 @@ class HotStatements:
         self._vectors = _Compiled(_PUT_VECTOR, dialect)
         self._dialect = dialect
         self._at: dict[int, _Compiled] = {}  # by how many positions it asks for
-        self._head = _Compiled(select(roots.c.head).where(roots.c.id == bindparam("root")), dialect)
+        self._head = _Compiled(HEAD, dialect)
+        self._counted: set[int] = set()  # roots whose head was seen to be counted
 
-    def advance(self, driver: Any, root_id: int, by: int) -> int:
-        """Move the root's head on by so many changes; the new head."""
-        return int(self._advance.run(driver, [{"root": root_id, "by": by}]).fetchone()[0])
+    def advance(self, driver: Any, ids: tuple[int, int], by: int) -> int:
+        """Number so many changes of a scope, given with its root; the root's new head."""
+        scope, root = ids
+        if root not in self._counted:
+            newest, counter = self._head.run(driver, [{"scope": scope, "root": root}]).fetchone()
+            if counter == UNCOUNTED:
+                return int(newest) + by
+            self._counted.add(root)
+        moved = self._advance.run(driver, [{"root": root, "by": by}]).fetchone()
+        if moved is None:  # the counting was seen in a transaction that was rolled back
+            self._counted.discard(root)
+            return self.advance(driver, ids, by)
+        return int(moved[0])
 
-    def head(self, driver: Any, root_id: int) -> int:
-        found = self._head.run(driver, [{"root": root_id}]).fetchone()
+    def head(self, driver: Any, ids: tuple[int, int]) -> int:
+        found = self._head.run(driver, [{"scope": ids[0], "root": ids[1]}]).fetchone()
         return 0 if found is None else int(found[0])
 
     def at(self, driver: Any, scope_id: int, positions: Sequence[int]) -> list[Any]:

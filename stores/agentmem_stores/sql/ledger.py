@@ -24,7 +24,7 @@ from agentmem_stores.sql import migrations
 from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import CHUNK, SqlReader
-from agentmem_stores.sql.schema import TO_RECLAIM, cursors, identity, roots, row_record, scopes
+from agentmem_stores.sql.schema import COUNT, TO_RECLAIM, UNCOUNTED, cursors, identity, roots, row_record, scopes
 from agentmem_stores.sql.sqlite import Sqlite
 from agentmem_stores.sql.transaction import SqlTransaction
 
@@ -169,7 +169,10 @@ class SqlLedger:
             raise InvalidInput(f"the scope {str(scope)[:40]!r}… is too long", way_out="Use fewer or shorter parts.")
         root_id = connection.scalar(select(roots.c.id).where(roots.c.name == scope.root))
         if root_id is None:
-            root_id = connection.scalar(insert(roots).values(name=scope.root, head=0).returning(roots.c.id))
+            root_id = connection.scalar(insert(roots).values(name=scope.root, head=UNCOUNTED).returning(roots.c.id))
+        else:
+            first = connection.scalar(select(scopes.c.id).where(scopes.c.root_id == root_id))
+            connection.execute(COUNT, {"root": root_id, "scope": first})
         scope_id = connection.scalar(insert(scopes).values(root_id=root_id, path=str(scope)).returning(scopes.c.id))
         assert root_id is not None
         assert scope_id is not None
@@ -234,7 +237,7 @@ class SqlScope:
             yield self.reader(connection)
 
     def head(self) -> int:
-        return self._directly(lambda driver, ids: self._ledger.hot.head(driver, ids[1]), SqlReader.head)
+        return self._directly(self._ledger.hot.head, SqlReader.head)
 
     def at(self, positions: Sequence[int]) -> list[Record]:
         if not 0 < len(positions) <= CHUNK:

@@ -15,12 +15,12 @@ from agentmem.records import Change, Record, Scope, State
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.schema import (
     CHANGE_COLUMNS,
+    HEAD,
     RECORD_COLUMNS,
     cursors,
     embedders,
     journal,
     records,
-    roots,
     segments,
     serving,
     vectors,
@@ -29,7 +29,6 @@ from agentmem_stores.sql.schema import (
 # The statements of every recall, made once: composing one, and finding it among those compiled, costs more than
 # SQLite takes to answer it.
 _SCOPE: BindParameter[int] = bindparam("scope")
-_HEAD = select(roots.c.head).where(roots.c.id == bindparam("root"))
 _CURSOR = select(cursors.c.seq).where(cursors.c.scope_id == _SCOPE, cursors.c.projection == bindparam("projection"))
 _SERVING = select(serving.c.embedder, serving.c.spec).where(serving.c.scope_id == _SCOPE)
 _AT = select(*RECORD_COLUMNS).where(
@@ -151,7 +150,8 @@ class SqlReader:
     def head(self) -> int:
         if self._ids is None:
             return 0
-        return self._connection.scalar(_HEAD, {"root": self._ids[1]}) or 0
+        scope_id, root_id = self._ids
+        return self._connection.scalar(HEAD, {"scope": scope_id, "root": root_id}) or 0
 
     def changed(self, after: int, limit: int | None = None) -> Delta:
         head = self.head()

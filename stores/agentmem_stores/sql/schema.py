@@ -29,7 +29,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
     text,
+    update,
 )
 
 from agentmem.records import Change, Place, Record, Scope, Source, State
@@ -48,7 +54,10 @@ migrations = Table(
 # One row: the random name by which others tell this ledger from every other.
 identity = Table("identity", metadata, Column("id", Text, primary_key=True))
 
-# `head` is the seq of the root's newest change: counted here, because a database sequence is not in commit order.
+# `head` is the seq of the root's newest change: counted here, because a database sequence is not in commit order. While
+# a root has one scope it stands at UNCOUNTED, and that scope's journal tells: a fourth page to log would make an add a
+# tenth slower.
+UNCOUNTED = -1
 roots = Table(
     "roots",
     metadata,
@@ -189,6 +198,25 @@ jobs = Table(
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+# The statements of an add are compiled once, with no value bound but by name: hence the literals.
+_IS_UNCOUNTED = roots.c.head == literal_column(str(UNCOUNTED))
+_NEWEST = select(func.coalesce(func.max(journal.c.seq), literal_column("0"))).where(
+    journal.c.scope_id == bindparam("scope")
+)
+# The head of a root, and its counter, by the ids of a scope and of its root.
+HEAD = select(case((_IS_UNCOUNTED, _NEWEST.scalar_subquery()), else_=roots.c.head), roots.c.head).where(
+    roots.c.id == bindparam("root")
+)
+ADVANCE = (
+    update(roots)
+    .where(roots.c.id == bindparam("root"), ~_IS_UNCOUNTED)
+    .values(head=roots.c.head + bindparam("by"))
+    .returning(roots.c.head)
+)
+# From now on the root's changes are counted.
+COUNT = update(roots).where(roots.c.id == bindparam("root"), _IS_UNCOUNTED).values(head=_NEWEST.scalar_subquery())
 
 
 def to_micros(at: datetime) -> int:

@@ -16,7 +16,7 @@ from agentmem_stores.sql import schema
 from agentmem_stores.sql.engine import driver_of
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
-from agentmem_stores.sql.schema import RECORD_COLUMNS, cursors, embedders, journal, records, segments, serving, vectors
+from agentmem_stores.sql.schema import COUNT, RECORD_COLUMNS, cursors, embedders, journal, records, segments, serving, vectors
 
 
 class Scopes(Protocol):
@@ -61,10 +61,8 @@ class SqlTransaction(SqlReader):
         drafts = list(drafts)
         if not drafts:
             return []
-        scope_id, root_id = self._made()
-        head = self._hot.advance(self._driver, root_id, len(drafts))
-        assert head is not None
-        first = head - len(drafts) + 1
+        scope_id, _ = ids = self._made()
+        first = self._hot.advance(self._driver, ids, len(drafts)) - len(drafts) + 1
         step = first if step is None else step
         at = now()
         micros = schema.to_micros(at)
@@ -229,13 +227,14 @@ class SqlTransaction(SqlReader):
         standing = self.serving()
         if (standing and standing.embedder) != instead_of:
             return False
-        scope_id, root_id = self._made()
+        scope_id, root_id = ids = self._made()
         values = chosen._asdict()
         if standing is None:
             self._connection.execute(insert(serving).values(scope_id=scope_id, **values))
         else:
             self._connection.execute(update(serving).where(serving.c.scope_id == scope_id).values(values))
-            self._hot.advance(self._driver, root_id, 1)
+            self._connection.execute(COUNT, {"root": root_id, "scope": scope_id})  # no entry will tell
+            self._hot.advance(self._driver, ids, 1)
         return True
 
     def _embedder_id(self, name: str, dimension: int) -> int:
