@@ -31,7 +31,7 @@ from agentmem_apps.doctor.vectors import surveyed
 from agentmem_stores.sql import engine
 from agentmem_stores.sql.jobs import Jobs
 from agentmem_stores.sql.ledger import FILE_NAME, SqlLedger
-from agentmem_stores.sql.schema import cursors, records, vectors
+from agentmem_stores.sql.schema import cursors, key_of, records, vectors
 from tests.doctoring import (
     HASH,
     OTHER,
@@ -341,7 +341,7 @@ def test_a_cursor_ahead_of_the_journal_is_set_back_and_new_texts_get_their_vecto
 
 def test_rows_that_their_journal_does_not_know_are_told_and_left(place: str) -> None:
     made = filled(place)
-    harm = update(records).where(records.c.position == made[3].position).values(text="never said")
+    harm = update(records).where(records.c.id == made[3].id).values(text="never said")
     behind_its_back(place, lambda connection: connection.execute(harm))
     before = content(place)
     [found] = amiss(place, fix=True)
@@ -354,7 +354,7 @@ def test_rows_that_their_journal_does_not_know_are_told_and_left(place: str) -> 
 
 def test_a_body_that_is_no_json_is_told(place: str) -> None:
     filled(place)
-    harm = update(records).where(records.c.position == 3).values(tags="[cut o")
+    harm = update(records).where(records.c.key == key_of(1, 3)).values(tags="[cut o")
     behind_its_back(place, lambda connection: connection.execute(harm))
     [found] = amiss(place)
     assert (found.name, found.sentence) == ("ledger", "a row of it is damaged and cannot be read")

@@ -373,7 +373,9 @@ class TestRefusals:
         server.script.append(refusal(429, "slowly", retry_after=odd))
         assert opened(server).embed(["a"]).any()
 
-    @pytest.mark.parametrize("wanted", ["3600", "1e300", formatdate(time.time() + 9000, usegmt=True)])
+    @pytest.mark.parametrize(
+        "wanted", ["3600", "1e300", pytest.param(formatdate(time.time() + 9000, usegmt=True), id="a date")]
+    )
     def test_nobody_waits_for_an_hour_nor_asks_before(self, server: Loopback, wanted: str) -> None:
         server.script.append(refusal(429, "slowly", retry_after=wanted))
         embedder = opened(server)

@@ -293,6 +293,14 @@ def test_letta_agents_speak_and_their_blocks_are_notes(tmp_path: Path) -> None:
     assert records[0].meta == {"id": "message-1", "model": "gpt-4o"}
 
 
+@pytest.mark.parametrize("key", ["agents", "blocks", "passages"])
+@pytest.mark.parametrize("value", [{"text": 5}, {"1": {"value": "x", "text": "x"}}, 5, "x"])
+def test_a_list_of_letta_that_is_none_says_so(tmp_path: Path, key: str, value: object) -> None:
+    file = written(tmp_path / "export.json", {**exports.letta(), key: value})
+    with pytest.raises(ImportFailed, match=f"'{key}' must be a list"):
+        list(FORMATS["letta"](file, Options(SCOPE)))
+
+
 def test_the_first_agent_file_and_passages(tmp_path: Path) -> None:
     records, _ = taken(tmp_path, exports.letta_first())
     assert [record.text for record in records] == ["Hi there.", "Hello!", "Chad"]

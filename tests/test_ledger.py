@@ -165,6 +165,43 @@ def test_scopes_of_one_root_count_together_and_others_apart(ledger: Ledger) -> N
     assert [record.position for record in notes.scan()] == [2, 4]
 
 
+def test_a_second_scope_that_was_rolled_back_leaves_the_count_as_it_was(ledger: Ledger) -> None:
+    ana, notes = ledger.bind(ANA), ledger.bind(ANAS_NOTES)
+
+    def given_up(transaction: Transaction) -> None:
+        record = Record.create("never", scope=ANAS_NOTES)
+        [change] = transaction.write([verbs.add(record, fresh=True)], actor="ana")
+        assert change.seq == len(ana_wrote) + 1
+        raise KeyError
+
+    ana_wrote = [added(ana, "one").position]
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            notes.transact(given_up)
+        ana_wrote.append(added(ana, "more").position)
+    assert ana_wrote == [1, 2, 3]
+    assert added(notes, "at last").position == 4
+    assert added(ana, "and on").position == 5
+    assert (ana.head(), notes.head()) == (5, 5)
+    assert [ana.verify(), notes.verify()] == [[], []]
+
+
+@pytest.mark.parametrize("odd", [2**36 - 1, 2**36, 2**36 + 1, 2**37 + 2, 2**40, 2**62])
+def test_no_number_however_large_reaches_into_another_scope(ledger: Ledger, odd: int) -> None:
+    around = [ledger.bind(scope) for scope in (BEA, ANA, ANAS_NOTES)]
+    for scoped in around:
+        added(scoped, "one"), added(scoped, "two")
+    for scoped in around:
+        mine = scoped.changes()
+        assert scoped.at([odd, -odd]) == []
+        assert scoped.changes(after=odd) == scoped.changes(before=-odd) == scoped.changes(step=odd) == []
+        assert scoped.changes(after=-odd) == scoped.changes(before=odd) == mine
+        assert scoped.scan(after=odd) == []
+        assert scoped.scan(after=-odd) == scoped.scan()
+        assert scoped.steps(before=odd, limit=10) == mine[::-1]
+        assert scoped.changed(odd) == ([], [], scoped.head())
+
+
 def test_steps_come_newest_first_and_only_before_the_one_named(ana: ScopedLedger) -> None:
     one, two = added(ana, "one"), added(ana, "two")
     write(ana, verbs.forget(one), verbs.forget(two))  # one step of two changes: 3 and 4

@@ -84,15 +84,24 @@ class Segments:
         return self._stand()[0].touched - self._touched >= _DUE
 
     def keep(self, *, anew: bool = False) -> None:
-        """Keep what has changed. LedgerError.
+        """Keep what has changed, or with `anew` all of it. LedgerError.
 
         When another process has kept this scope meanwhile, its segments stay, unless they are far behind; with `anew`
         they go.
         """
         with self._keeping:
-            if not self._tried(anew) and self._standing is not None:
-                self._standing = None  # another process came first, or something was erased: all of it, then
-                self._tried(anew)
+            self._keep(anew)
+
+    def keep_due(self) -> None:
+        """As `keep`, if it is due; in either case nobody is at it any more."""
+        with self._keeping:
+            if self.due:
+                self._keep(False)
+
+    def _keep(self, anew: bool) -> None:
+        if not self._tried(anew) and self._standing is not None:
+            self._standing = None  # another process came first, or something was erased: all of it, then
+            self._tried(anew)
 
     def _tried(self, anew: bool) -> bool:
         with self._lock:

@@ -317,10 +317,8 @@ class View:
 
     def keep(self) -> None:
         """Let the ledger keep the corpus, when enough of it is new. In the background, beside recalls."""
-        if not self._segments.due:
-            return
         try:
-            self._segments.keep()
+            self._segments.keep_due()
         except LedgerError as error:  # full, read-only, or gone: the next process takes the texts in again
             log.debug("the words are not kept: %s", error)
 

@@ -23,13 +23,12 @@ from agentmem.records import Record, Scope
 from agentmem.values import ODD
 from agentmem_apps.doctor.place import folder_of
 from agentmem_stores.sql.ledger import FILE_NAME
-from agentmem_stores.sql.schema import RECORD_COLUMNS, row_record
+from agentmem_stores.sql.schema import LAST_NUMBER, RECORD_COLUMNS, key_of, number_of, row_record
 
 __all__ = ["Salvaged", "salvage"]
 
 _WINDOW: Final = 1_000  # rows asked for at once
-_ROW: Final = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS)
-_ENTRY: Final = "seq, position, record_id, before IS NULL, after"
+_FIELDS: Final = ", ".join(f'"{column.name}"' for column in RECORD_COLUMNS if column.name != "key")
 _UNREADABLE: Final = (sqlite3.Error, *ODD)
 
 Row: TypeAlias = tuple[Any, ...]
@@ -101,20 +100,25 @@ class _Wreck:
                 f"there is no scope {scope} in it", way_out=f"Name one with --scope. There are: {listed}."
             )
         self._id, root = paths[str(scope)]
+        # A wreck cannot be migrated: before `m004_keys` a row had its scope and its number apart.
+        self._packed = any(column == "key" for _, column, *_ in connection.execute("PRAGMA table_info(records)"))
+        self._row, self._entry = ("key", "key") if self._packed else ("position", "seq")
+        self._low, self._here = (key_of(self._id, 0), "") if self._packed else (0, f"scope_id = {self._id} AND ")
         self._others = tuple(sorted(paths.keys() - {str(scope)}))
         self._head = self._highest(root)
 
     def _highest(self, root: int) -> int:
         """The number up to which there may be changes, by whichever table still says so."""
-        asked = (
-            ("SELECT head FROM roots WHERE id = ?", root),
-            ("SELECT max(seq) FROM journal WHERE scope_id = ?", self._id),
-            ("SELECT max(position) FROM records WHERE scope_id = ?", self._id),
-        )
+        highest = "SELECT max({1}) - {low} FROM {0} WHERE {here}{1} BETWEEN {low} AND {high}"
+        where = {"low": self._low, "high": self._low + LAST_NUMBER, "here": self._here}
         heads = [0]
-        for query, id in asked:
+        for query in (
+            f"SELECT head FROM roots WHERE id = {root}",
+            highest.format("journal", self._entry, **where),
+            highest.format("records", self._row, **where),
+        ):
             with suppress(*_UNREADABLE):
-                heads.append(int(self._connection.execute(query, (id,)).fetchone()[0]))
+                heads.append(max(0, int(self._connection.execute(query).fetchone()[0])))
         if not any(heads):
             raise LedgerError("nothing can be read: no table says how much there was", way_out="Restore a backup.")
         return max(heads)
@@ -140,12 +144,12 @@ class _Wreck:
         return Salvaged(written, len(told), len(unread), tuple(lost[key] for key in sorted(lost)), self._others)
 
     def _records(self, start: int, torn: set[int]) -> Iterator[Record]:
-        for row in self._read("records", "position", _ROW, start, torn):
+        for row in self._read("records", self._row, _FIELDS, start, torn):
             try:
                 record = row_record(cast(Any, row), self._scope)
                 Record.from_json(record.to_json())  # what an import would refuse is damage as well
             except ODD:
-                torn.add(int(row[0]))
+                torn.add(number_of(row[0]))
             else:
                 yield record
 
@@ -155,9 +159,11 @@ class _Wreck:
         bodies: dict[int, dict[str, Any]] = {}
         lost: dict[int, str] = {}
         unread: set[int] = set()
+        told = ("record_key" if self._packed else "position") + ", record_id, before IS NULL, after"
         for start in range(1, self._head + 1, _WINDOW):
-            for seq, position, id, is_first, after in self._read("journal", "seq", _ENTRY, start, unread):
+            for key, record_key, id, is_first, after in self._read("journal", self._entry, told, start, unread):
                 try:
+                    position = number_of(record_key)
                     if not 0 < position <= self._head or seen[position]:
                         continue
                     if after is None:  # undone, or erased
@@ -170,23 +176,23 @@ class _Wreck:
                     else:
                         lost[position] = str(id)
                 except ODD:
-                    unread.add(seq)
-        told = {}
+                    unread.add(number_of(key))
+        records = {}
         for position, body in bodies.items():
             try:
-                told[position] = replace(Record.from_json(body), position=position)
+                records[position] = replace(Record.from_json(body), position=position)
             except ODD:
                 lost[position] = str(body.get("id"))
-        return told, lost, unread
+        return records, lost, unread
 
     def _read(self, table: str, key: str, columns: str, start: int, torn: set[int]) -> Iterator[Row]:
         """The rows of a window, in order. A range that cannot be read is halved, down to single rows."""
-        query = f"SELECT {columns} FROM {table} WHERE scope_id = ? AND {key} BETWEEN ? AND ? ORDER BY {key}"
+        query = f"SELECT {key}, {columns} FROM {table} WHERE {self._here}{key} BETWEEN ? AND ? ORDER BY {key}"
         ranges = [(start, min(start + _WINDOW - 1, self._head))]
         while ranges:
             low, high = ranges.pop()
             try:
-                rows = self._connection.execute(query, (self._id, low, high)).fetchall()
+                rows = self._connection.execute(query, (self._low + low, self._low + high)).fetchall()
             except sqlite3.Error:
                 if low == high:
                     torn.add(low)

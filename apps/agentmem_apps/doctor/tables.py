@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import BigInteger, Select, cast, select
 
 from agentmem.records import Scope
 from agentmem_stores.sql.jobs import Job, Jobs
 from agentmem_stores.sql.ledger import SqlLedger
-from agentmem_stores.sql.schema import TO_RECLAIM, cursors, embedders, records, scopes, vectors
+from agentmem_stores.sql.schema import TO_RECLAIM, cursors, embedders, key_of, records, scopes, vectors
 
 __all__ = ["Tables"]
 
@@ -35,9 +35,8 @@ class Tables:
 
     def orphans(self, scope: Scope, embedder: str, limit: int) -> list[int]:
         """Positions, ascending, at which there is a vector of this embedder and no record in any state."""
-        record = select(records.c.position).where(
-            records.c.scope_id == vectors.c.scope_id, records.c.position == vectors.c.position
-        )
+        key = cast(vectors.c.scope_id, BigInteger) * key_of(1, 0) + vectors.c.position
+        record = select(records.c.key).where(records.c.key == key)
         here = (
             select(vectors.c.position)
             .join(scopes, scopes.c.id == vectors.c.scope_id)

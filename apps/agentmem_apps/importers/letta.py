@@ -46,12 +46,16 @@ class _File:
         first: dict[str, Piece] = {}
         known = False
         for line, path, value in document:
+            if path[0] in _LISTS and not isinstance(path[-1], int):
+                if value is None:
+                    continue
+                raise ImportFailed(f"{path[0]!r} must be a list", file=self._name, line=line)
             if isinstance(path[0], int) or path[0] == "passages":
                 yield self._passage(value, Spot(self._name, line, f"passage {int(path[-1]) + 1}"))
-            elif path[0] == "agents" and len(path) == 2:
-                yield from self._agent(value, Spot(self._name, line, f"agent {int(path[1]) + 1}"))
-            elif path[0] == "blocks" and len(path) == 2:
-                yield self._block(value, Spot(self._name, line, f"block {int(path[1]) + 1}"))
+            elif path[0] == "agents":
+                yield from self._agent(value, Spot(self._name, line, f"agent {int(path[-1]) + 1}"))
+            elif path[0] == "blocks":
+                yield self._block(value, Spot(self._name, line, f"block {int(path[-1]) + 1}"))
             elif path[0] in _FIRST:
                 first[path[0]] = Piece(line, path, value)
                 continue

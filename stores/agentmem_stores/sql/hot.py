@@ -14,13 +14,24 @@ from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, t
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
-from agentmem_stores.sql.schema import ADVANCE, HEAD, RECORD_COLUMNS, UNCOUNTED, embedders, journal, records, vectors
+from agentmem_stores.sql.schema import (
+    ADVANCE,
+    HEAD,
+    RECORD_COLUMNS,
+    UNCOUNTED,
+    embedders,
+    journal,
+    key_of,
+    records,
+    vectors,
+    whole,
+)
 
 # Text, because Core has this form apart for each database. What is selected from nothing has no type but its cast.
 _PUT_VECTOR = text(
     f"INSERT INTO {vectors.name} (scope_id, embedder_id, position, digest, data)"
     " SELECT :scope_id, :embedder_id, :position, :digest, :data"
-    f" WHERE EXISTS (SELECT 1 FROM {records.name} WHERE scope_id = :scope_id AND position = :position)"
+    f" WHERE EXISTS (SELECT 1 FROM {records.name} WHERE key = :record)"
     " ON CONFLICT (scope_id, embedder_id, position) DO UPDATE SET digest = excluded.digest, data = excluded.data"
 )
 
@@ -77,7 +88,7 @@ class HotStatements:
         """Number so many changes of a scope, given with its root; the root's new head."""
         scope, root = ids
         if root not in self._counted:
-            newest, counter = self._head.run(driver, [{"scope": scope, "root": root}]).fetchone()
+            newest, counter = self._head.run(driver, [whole(scope, root)]).fetchone()
             if counter == UNCOUNTED:
                 return int(newest) + by
             self._counted.add(root)
@@ -88,7 +99,7 @@ class HotStatements:
         return int(moved[0])
 
     def head(self, driver: Any, ids: tuple[int, int]) -> int:
-        found = self._head.run(driver, [{"scope": ids[0], "root": ids[1]}]).fetchone()
+        found = self._head.run(driver, [whole(*ids)]).fetchone()
         return 0 if found is None else int(found[0])
 
     def at(self, driver: Any, scope_id: int, positions: Sequence[int]) -> list[Any]:
@@ -96,11 +107,11 @@ class HotStatements:
         width = 1 << (len(positions) - 1).bit_length()  # filled up with the last, so that few statements serve all
         names = [f"p{n}" for n in range(width)]
         if (statement := self._at.get(width)) is None:
-            asked = records.c.position.in_([bindparam(name) for name in names])
-            rows = select(*RECORD_COLUMNS).where(records.c.scope_id == bindparam("scope"), asked)
+            rows = select(*RECORD_COLUMNS).where(records.c.key.in_([bindparam(name) for name in names]))
             statement = self._at[width] = _Compiled(rows, self._dialect)
-        given = dict(zip(names, [*positions, *[positions[-1]] * (width - len(positions))], strict=True))
-        found: list[Any] = statement.run(driver, [{"scope": scope_id, **given}]).fetchall()
+        keys = [key_of(scope_id, position) for position in positions]
+        given = dict(zip(names, [*keys, *[keys[-1]] * (width - len(keys))], strict=True))
+        found: list[Any] = statement.run(driver, [given]).fetchall()
         return found
 
     def insert_journal(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:

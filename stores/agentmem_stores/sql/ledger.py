@@ -24,7 +24,19 @@ from agentmem_stores.sql import migrations
 from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import CHUNK, SqlReader
-from agentmem_stores.sql.schema import COUNT, TO_RECLAIM, UNCOUNTED, cursors, identity, roots, row_record, scopes
+from agentmem_stores.sql.schema import (
+    COUNT,
+    LAST_SCOPE,
+    TO_RECLAIM,
+    UNCOUNTED,
+    cursors,
+    identity,
+    number_of,
+    roots,
+    row_record,
+    scopes,
+    whole,
+)
 from agentmem_stores.sql.sqlite import Sqlite
 from agentmem_stores.sql.transaction import SqlTransaction
 
@@ -172,10 +184,13 @@ class SqlLedger:
             root_id = connection.scalar(insert(roots).values(name=scope.root, head=UNCOUNTED).returning(roots.c.id))
         else:
             first = connection.scalar(select(scopes.c.id).where(scopes.c.root_id == root_id))
-            connection.execute(COUNT, {"root": root_id, "scope": first})
+            assert first is not None
+            connection.execute(COUNT, whole(first, root_id))
         scope_id = connection.scalar(insert(scopes).values(root_id=root_id, path=str(scope)).returning(scopes.c.id))
         assert root_id is not None
         assert scope_id is not None
+        if scope_id > LAST_SCOPE:
+            raise LedgerError(f"{self.url}: there are {LAST_SCOPE:,} scopes, which are the most")
         return scope_id, root_id
 
     def reclaim(self) -> None:
@@ -245,7 +260,8 @@ class SqlScope:
                 return reader.at(positions)
 
         def read(driver: Any, ids: tuple[int, int]) -> list[Record]:
-            found = {row[0]: row_record(row, self._scope) for row in self._ledger.hot.at(driver, ids[0], positions)}
+            rows = self._ledger.hot.at(driver, ids[0], positions)
+            found = {number_of(row[0]): row_record(row, self._scope) for row in rows}
             return [found[position] for position in positions if position in found]
 
         return self._directly(read, lambda reader: reader.at(positions))

@@ -40,7 +40,46 @@ def m003_segments(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX journal_by_record ON journal (record_id, scope_id) WHERE seq <> position")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments]
+def m004_keys(connection: Connection) -> None:
+    """One number as the key of a record and of a change; and no counter for a root whose only scope's journal tells."""
+    is_postgres = connection.dialect.name == "postgresql"
+    key = "BIGINT" if is_postgres else "INTEGER"
+    fields = (
+        "id TEXT NOT NULL, state TEXT NOT NULL, revision INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,"
+        " session TEXT, at BIGINT NOT NULL, stored_at BIGINT NOT NULL, speaker TEXT, role TEXT, place TEXT,"
+        " sources TEXT, strength FLOAT NOT NULL, pinned BOOLEAN NOT NULL, tags TEXT, meta TEXT, replaced_by TEXT,"
+        " extra TEXT"
+    )
+    for statement in (
+        "UPDATE roots SET head = -1 WHERE (SELECT count(*) FROM scopes WHERE root_id = roots.id) = 1 AND head ="
+        " (SELECT max(seq) FROM journal WHERE scope_id = (SELECT id FROM scopes WHERE root_id = roots.id))",
+        "ALTER TABLE records RENAME TO old_records",
+        "ALTER TABLE journal RENAME TO old_journal",
+        f"CREATE TABLE records (key {key} NOT NULL, scope_id INTEGER NOT NULL, {fields}, PRIMARY KEY (key),"
+        " UNIQUE (scope_id, id))",
+        f"CREATE TABLE journal (key {key} NOT NULL, step BIGINT NOT NULL, undoes BIGINT, at BIGINT NOT NULL,"
+        " actor TEXT NOT NULL, verb TEXT NOT NULL, record_id TEXT NOT NULL, record_key BIGINT NOT NULL,"
+        " cause TEXT NOT NULL, before TEXT, after TEXT, PRIMARY KEY (key))",
+        "INSERT INTO records (key, scope_id, id, state, revision, kind, text, session, at, stored_at, speaker, role,"
+        " place, sources, strength, pinned, tags, meta, replaced_by, extra)"
+        " SELECT scope_id * 68719476736 + position, scope_id, id, state, revision, kind, text, session, at, stored_at,"
+        " speaker, role, place, sources, strength, pinned, tags, meta, replaced_by, extra FROM old_records"
+        " ORDER BY scope_id, position",
+        "INSERT INTO journal (key, step, undoes, at, actor, verb, record_id, record_key, cause, before, after)"
+        " SELECT scope_id * 68719476736 + seq, step, undoes, at, actor, verb, record_id,"
+        " scope_id * 68719476736 + position, cause, before, after FROM old_journal ORDER BY scope_id, seq",
+        "DROP TABLE old_records",
+        "DROP TABLE old_journal",
+        "CREATE INDEX journal_by_record ON journal (record_id) WHERE key <> record_key",
+    ):
+        connection.exec_driver_sql(statement)
+    if is_postgres:  # the new ones' keys met the old ones' names
+        for table in ("records", "journal"):
+            connection.exec_driver_sql(f"ALTER INDEX {table}_pkey1 RENAME TO {table}_pkey")
+        connection.exec_driver_sql("ALTER INDEX records_scope_id_id_key1 RENAME TO records_scope_id_id_key")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments, m004_keys]
 
 
 def known() -> list[str]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 
 from agentmem.errors import LedgerError
 from agentmem.ledger import Delta, Segment, Serving, Vectors
@@ -19,7 +29,10 @@ from agentmem_stores.sql.schema import (
     RECORD_COLUMNS,
     cursors,
     embedders,
+    in_scope,
     journal,
+    key_of,
+    number_of,
     records,
     segments,
     serving,
@@ -31,9 +44,7 @@ from agentmem_stores.sql.schema import (
 _SCOPE: BindParameter[int] = bindparam("scope")
 _CURSOR = select(cursors.c.seq).where(cursors.c.scope_id == _SCOPE, cursors.c.projection == bindparam("projection"))
 _SERVING = select(serving.c.embedder, serving.c.spec).where(serving.c.scope_id == _SCOPE)
-_AT = select(*RECORD_COLUMNS).where(
-    records.c.scope_id == _SCOPE, records.c.position.in_(bindparam("positions", expanding=True))
-)
+_AT = select(*RECORD_COLUMNS).where(records.c.key.in_(bindparam("keys", expanding=True)))
 
 X = TypeVar("X")
 CHUNK = 500  # values bound in one statement: far below SQLite's 32,766
@@ -81,9 +92,9 @@ class SqlReader:
     def at(self, positions: Sequence[int]) -> list[Record]:
         found: dict[int, Record] = {}
         for chunk in chunks(positions):
-            asked = {"scope": self._scope_id, "positions": list(chunk)}
-            for row in self._connection.execute(_AT, asked):
-                found[row[0]] = schema.row_record(row, self._scope)
+            for row in self._connection.execute(_AT, {"keys": self._keys(chunk)}):
+                record = schema.row_record(row, self._scope)
+                found[record.position] = record
         return [found[position] for position in positions if position in found]
 
     def changes(
@@ -96,22 +107,19 @@ class SqlReader:
         newest_first: bool = False,
         limit: int | None = None,
     ) -> list[Change]:
-        query = select(*CHANGE_COLUMNS).where(journal.c.scope_id == self._scope_id)
-        if after:
-            query = query.where(journal.c.seq > after)
-        if before is not None:
-            query = query.where(journal.c.seq < before)
+        if step is not None:  # named by its first change: nothing before it is looked at, and no index kept for steps
+            after = max(after, step - 1)
+        query = select(*CHANGE_COLUMNS).where(in_scope(journal.c.key, self._scope_id, after, before))
         if step is not None:
-            # A step is named by its first change: nothing before it is looked at, and no index is kept for steps.
-            query = query.where(journal.c.seq >= step, journal.c.step == step)
-        query = query.order_by(journal.c.seq.desc() if newest_first else journal.c.seq)
+            query = query.where(journal.c.step == step)
+        query = query.order_by(journal.c.key.desc() if newest_first else journal.c.key)
         if record_id is None:
             return [schema.row_change(row) for row in self._connection.execute(_limited(query, limit))]
         entries = self._entries([record_id])
         found = [
             schema.row_change(row)
             for chunk in chunks(entries[::-1] if newest_first else entries)
-            for row in self._connection.execute(query.where(journal.c.seq.in_(chunk)))
+            for row in self._connection.execute(query.where(journal.c.key.in_(chunk)))
         ]
         return found[:limit]
 
@@ -119,70 +127,69 @@ class SqlReader:
         """Where records stand, or stood: those that are gone have an entry that says so."""
         found: dict[str, int] = {}
         for chunk in chunks(ids):
-            here = select(records.c.id, records.c.position).where(
+            here = select(records.c.id, records.c.key).where(
                 records.c.scope_id == self._scope_id, records.c.id.in_(chunk)
             )
-            found.update((id, position) for id, position in self._connection.execute(here))
+            found.update((id, number_of(key)) for id, key in self._connection.execute(here))
         for chunk in chunks([id for id in ids if id not in found]):
-            gone = select(journal.c.record_id, journal.c.position).where(*self._later(chunk))
-            found.update((id, position) for id, position in self._connection.execute(gone))
+            gone = select(journal.c.record_id, journal.c.record_key).where(*self._later(chunk))
+            found.update((id, number_of(key)) for id, key in self._connection.execute(gone))
         return found
 
     def _entries(self, ids: Sequence[str]) -> list[int]:
-        """The `seq`s of all entries of these records."""
-        found = set(self._positions_of(ids).values())
+        """The keys of all entries of these records."""
+        found = set(self._keys(self._positions_of(ids).values()))
         for chunk in chunks(ids):
-            found.update(self._connection.scalars(select(journal.c.seq).where(*self._later(chunk))))
+            found.update(self._connection.scalars(select(journal.c.key).where(*self._later(chunk))))
         return sorted(found)
 
     def _later(self, ids: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
         """Entries of these records but their first. The plus keeps SQLite from reading the whole scope instead."""
-        scope = literal_column("+journal.scope_id") == self._scope_id
-        return scope, journal.c.record_id.in_(ids), journal.c.seq != journal.c.position
+        key: ColumnElement[int] = literal_column("+journal.key", BigInteger)
+        return in_scope(key, self._scope_id), journal.c.record_id.in_(ids), journal.c.key != journal.c.record_key
+
+    def _keys(self, positions: Iterable[int]) -> list[int]:
+        return [key_of(self._scope_id, position) for position in positions]
 
     def steps(self, *, before: int | None = None, limit: int = 1) -> list[Change]:
-        query = select(*CHANGE_COLUMNS).where(journal.c.scope_id == self._scope_id, journal.c.step == journal.c.seq)
-        if before is not None:
-            query = query.where(journal.c.seq < before)
-        rows = self._connection.execute(query.order_by(journal.c.seq.desc()).limit(limit))
+        first = journal.c.step + key_of(self._scope_id, 0) == journal.c.key
+        query = select(*CHANGE_COLUMNS).where(in_scope(journal.c.key, self._scope_id, before=before), first)
+        rows = self._connection.execute(query.order_by(journal.c.key.desc()).limit(limit))
         return [schema.row_change(row) for row in rows]
 
     def head(self) -> int:
         if self._ids is None:
             return 0
-        scope_id, root_id = self._ids
-        return self._connection.scalar(HEAD, {"scope": scope_id, "root": root_id}) or 0
+        return self._connection.scalar(HEAD, schema.whole(*self._ids)) or 0
 
     def changed(self, after: int, limit: int | None = None) -> Delta:
         head = self.head()
-        of_scope = records.c.scope_id == self._scope_id
         if not after and limit is None:  # all there is: no need to read the journal
-            rows = self._connection.execute(select(*RECORD_COLUMNS).where(of_scope).order_by(records.c.position)).all()
+            everything = select(*RECORD_COLUMNS).where(in_scope(records.c.key, self._scope_id))
+            rows = self._connection.execute(everything.order_by(records.c.key)).all()
             return Delta([schema.row_record(row, self._scope) for row in rows], [], head)
-        touched = select(journal.c.seq, journal.c.position).where(
-            journal.c.scope_id == self._scope_id, journal.c.seq > after
-        )
-        entries = self._connection.execute(_limited(touched.order_by(journal.c.seq), limit)).all()
+        touched = select(journal.c.key, journal.c.record_key).where(in_scope(journal.c.key, self._scope_id, after))
+        entries = self._connection.execute(_limited(touched.order_by(journal.c.key), limit)).all()
         if limit is not None and len(entries) == limit:
-            head = entries[-1].seq
-        positions = sorted({entry.position for entry in entries})
+            head = number_of(entries[-1].key)
+        positions = sorted({number_of(entry.record_key) for entry in entries})
         standing = self.at(positions)
         return Delta(standing, sorted(set(positions) - {record.position for record in standing}), head)
 
     def scan(self, *, after: int = 0, limit: int | None = None, states: Sequence[State] = ("live",)) -> list[Record]:
         query = select(*RECORD_COLUMNS).where(
-            records.c.scope_id == self._scope_id, records.c.position > after, records.c.state.in_(states)
+            in_scope(records.c.key, self._scope_id, after), records.c.state.in_(states)
         )
-        rows = self._connection.execute(_limited(query.order_by(records.c.position), limit))
+        rows = self._connection.execute(_limited(query.order_by(records.c.key), limit))
         return [schema.row_record(row, self._scope) for row in rows]
 
     def newest(self, limit: int, *, states: Sequence[State] = ("live",)) -> list[Record]:
-        query = select(*RECORD_COLUMNS).where(records.c.scope_id == self._scope_id, records.c.state.in_(states))
-        rows = self._connection.execute(query.order_by(records.c.position.desc()).limit(limit))
+        query = select(*RECORD_COLUMNS).where(in_scope(records.c.key, self._scope_id), records.c.state.in_(states))
+        rows = self._connection.execute(query.order_by(records.c.key.desc()).limit(limit))
         return [schema.row_record(row, self._scope) for row in rows]
 
     def counts(self) -> dict[State, int]:
-        query = select(records.c.state, func.count()).where(records.c.scope_id == self._scope_id)
+        query = select(records.c.state, func.count()).where(in_scope(records.c.key, self._scope_id))
         return {state: n for state, n in self._connection.execute(query.group_by(records.c.state))}  # noqa: C416  # rows
 
     def embedders(self) -> list[str]:

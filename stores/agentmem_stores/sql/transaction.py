@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from agentmem.errors import Conflict, EmbeddingError
+from agentmem.errors import Conflict, EmbeddingError, LedgerError
 from agentmem.ledger import Draft, Segment, Serving, Vectors, vectors_cursor
 from agentmem.records import Change, Record, Scope
 from agentmem.values import now
@@ -16,7 +16,20 @@ from agentmem_stores.sql import schema
 from agentmem_stores.sql.engine import driver_of
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
-from agentmem_stores.sql.schema import COUNT, RECORD_COLUMNS, cursors, embedders, journal, records, segments, serving, vectors
+from agentmem_stores.sql.schema import (
+    COUNT,
+    LAST_NUMBER,
+    RECORD_COLUMNS,
+    cursors,
+    embedders,
+    in_scope,
+    journal,
+    key_of,
+    records,
+    segments,
+    serving,
+    vectors,
+)
 
 
 class Scopes(Protocol):
@@ -35,8 +48,8 @@ _PIECE = 16 << 20  # bytes of a segment in one row: what a driver copies at once
 
 _UPDATE_RECORD = (
     update(records)
-    .where(records.c.scope_id == bindparam("_scope_id"), records.c.position == bindparam("_position"))
-    .values({column.name: bindparam(f"_{column.name}") for column in RECORD_COLUMNS if column.name != "position"})
+    .where(records.c.key == bindparam("_key"))
+    .values({column.name: bindparam(f"_{column.name}") for column in RECORD_COLUMNS if column.name != "key"})
 )
 
 
@@ -62,7 +75,10 @@ class SqlTransaction(SqlReader):
         if not drafts:
             return []
         scope_id, _ = ids = self._made()
-        first = self._hot.advance(self._driver, ids, len(drafts)) - len(drafts) + 1
+        head = self._hot.advance(self._driver, ids, len(drafts))
+        if head > LAST_NUMBER:
+            raise LedgerError(f"{self._scope.root} has had {LAST_NUMBER:,} changes, which are the most")
+        first = head - len(drafts) + 1
         step = first if step is None else step
         at = now()
         micros = schema.to_micros(at)
@@ -85,15 +101,14 @@ class SqlTransaction(SqlReader):
             )
             entries.append(
                 {
-                    "scope_id": scope_id,
-                    "seq": seq,
+                    "key": key_of(scope_id, seq),
                     "step": step,
                     "undoes": undoes,
                     "at": micros,
                     "actor": actor,
                     "verb": draft.verb,
                     "record_id": draft.record_id,
-                    "position": positions[draft.record_id],
+                    "record_key": key_of(scope_id, positions[draft.record_id]),
                     "cause": cause,
                     "before": None if draft.before is None else schema.dump(draft.before),
                     "after": None if draft.after is None else schema.dump(draft.after),
@@ -154,18 +169,15 @@ class SqlTransaction(SqlReader):
 
     def _remove(self, positions: Sequence[int]) -> None:
         for chunk in chunks(positions):
-            for table in (records, vectors):
-                self._connection.execute(
-                    delete(table).where(table.c.scope_id == self._scope_id, table.c.position.in_(chunk))
-                )
+            self._connection.execute(delete(records).where(records.c.key.in_(self._keys(chunk))))
+            here = and_(vectors.c.scope_id == self._scope_id, vectors.c.position.in_(chunk))
+            self._connection.execute(delete(vectors).where(here))
 
     def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         drafts = [Draft("erase", id, None, None, None) for id in ids]
         for chunk in chunks(self._entries(ids)):
             self._connection.execute(
-                update(journal)
-                .where(journal.c.scope_id == self._scope_id, journal.c.seq.in_(chunk))
-                .values(before=None, after=None, cause="")
+                update(journal).where(journal.c.key.in_(chunk)).values(before=None, after=None, cause="")
             )
         self._connection.execute(delete(segments).where(segments.c.scope_id == self._scope_id))
         changes = self.write(drafts, actor=actor, cause=cause, step=step)
@@ -187,6 +199,7 @@ class SqlTransaction(SqlReader):
                 "position": int(position),
                 "digest": digest,
                 "data": row.tobytes(),
+                "record": key_of(self._scope_id, int(position)),
             }
             for position, digest, row in zip(
                 given.positions, given.digests, given.matrix.astype("<f4", copy=False), strict=True
@@ -210,8 +223,8 @@ class SqlTransaction(SqlReader):
         scope_id, _ = self._made()
         here = and_(segments.c.scope_id == scope_id, segments.c.projection == projection)
         found = self._connection.scalars(select(segments.c.until).where(here).distinct().order_by(segments.c.until))
-        erased = select(journal.c.seq).where(
-            journal.c.scope_id == scope_id, journal.c.seq > segment.until, journal.c.verb == "erase"
+        erased = select(journal.c.key).where(
+            in_scope(journal.c.key, scope_id, segment.until), journal.c.verb == "erase"
         )
         if found.all() != list(standing) or self._connection.scalar(erased.limit(1)) is not None:
             return False
@@ -227,13 +240,13 @@ class SqlTransaction(SqlReader):
         standing = self.serving()
         if (standing and standing.embedder) != instead_of:
             return False
-        scope_id, root_id = ids = self._made()
+        scope_id, _ = ids = self._made()
         values = chosen._asdict()
         if standing is None:
             self._connection.execute(insert(serving).values(scope_id=scope_id, **values))
         else:
             self._connection.execute(update(serving).where(serving.c.scope_id == scope_id).values(values))
-            self._connection.execute(COUNT, {"root": root_id, "scope": scope_id})  # no entry will tell
+            self._connection.execute(COUNT, schema.whole(*ids))  # no entry will tell
             self._hot.advance(self._driver, ids, 1)
         return True
 
