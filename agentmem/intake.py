@@ -50,10 +50,11 @@ class Intake:
         return taken
 
     @classmethod
-    def single(cls, item: Mapping[str, Any], scope: Scope, embedder: Embedder) -> Intake:
-        record, fresh, vector = _read(item, scope)
-        vectors = {} if vector is None else unit_vectors({record.id: vector}, embedder)
-        return cls([record], {record.id} if fresh else set(), vectors)
+    def single(
+        cls, text: str, fields: Mapping[str, Any], vector: Sequence[float] | None, scope: Scope, embedder: Embedder
+    ) -> Intake:
+        record = Record.create(text, scope=scope, **fields)
+        return cls([record], {record.id}, {} if vector is None else unit_vectors({record.id: vector}, embedder))
 
 
 def _read(item: Item, scope: Scope) -> tuple[Record, bool, Sequence[float] | None]:

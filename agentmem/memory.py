@@ -192,8 +192,7 @@ class Memory:
         `at` is when it happened: a timezone-aware datetime or ISO text; None is now. `vector`, of the embedder's
         dimension, spares the embedding.
         """
-        item = {
-            "text": text,
+        fields = {
             "kind": kind,
             "session": session,
             "at": at,
@@ -203,10 +202,9 @@ class Memory:
             "tags": tags,
             "meta": meta,
             "sources": sources,
-            "vector": vector,
         }
-        given = {name: value for name, value in item.items() if value is not None and value is not _NONE}
-        return self._add(Intake.single(given, self._scope, self.embedder), "refuse")[0]
+        given = {name: value for name, value in fields.items() if value is not None and value is not _NONE}
+        return self._add(Intake.single(text, given, vector, self._scope, self.embedder), "refuse")[0]
 
     def add_many(self, items: Iterable[Item], *, existing: Literal["refuse", "skip"] = "refuse") -> list[Record]:
         """Remember many texts in one transaction and one step; all or, when any is bad, none.

@@ -335,9 +335,8 @@ class Record(Value):
     ) -> Record:
         """A new record with every field of `RecordFields` checked; `at` is the present unless given."""
         stored = now()
-        values = checked({"text": text, **given})
-        values.setdefault("at", stored)
-        return cls(id=new_id() if id is None else _id(id), scope=scope, stored_at=stored, **values)
+        values = {"at": stored, **checked(given)}
+        return cls(new_id() if id is None else _id(id), scope, _text(text), stored_at=stored, **values)
 
     def admitted(self, scope: Scope) -> Record:
         """This record as a newcomer in `scope`, every field checked: a constructor takes anything."""

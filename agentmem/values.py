@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from numbers import Real
 from typing import Any, ClassVar, Final, Self, TypeAlias, cast
 
+import orjson
 import uuid_utils
 
 from agentmem.errors import InvalidInput
@@ -102,30 +103,41 @@ def plain_text(value: object, name: str) -> str:
 
 
 _PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # json.dumps would make one at each call
+_AS_IT_IS: Final = frozenset({str, int, bool, type(None)})
 
 
 def plain_json(value: object, name: str) -> Json:
     """A copy of `value`, which must be what JSON can say and give back unchanged."""
-    _check_json(value, name, _DEEPEST)
+    copy = _plain(value, name, _DEEPEST)
     try:
-        text = _PLAIN.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"{name} is not plain JSON: {error}") from error
-    plain_text(text, name)
-    return cast(Json, json.loads(text))
+        size = len(orjson.dumps(copy))
+    except orjson.JSONEncodeError:  # half of a surrogate pair, which is refused; more than 64 bits, which are not
+        size = LONGEST_TEXT + 1
+    if size > LONGEST_TEXT:
+        plain_text(_said(copy, name), name)
+    return copy
 
 
-def _check_json(value: object, name: str, depth: int) -> None:
+def _plain(value: object, name: str, depth: int) -> Json:
     if depth < 0:
         raise InvalidInput(f"{name} is nested more than {_DEEPEST} deep", way_out="Make it flatter.")
-    if isinstance(value, Mapping):
-        for key, item in value.items():
+    if type(value) in _AS_IT_IS:
+        return cast(Json, value)
+    if isinstance(value, dict):
+        for key in value:
             if not isinstance(key, str):  # json would write 1 and "1" as one key, and lose an entry
                 raise InvalidInput(f"{name}: the key {key!r:.40} is not text", way_out="Write it as text.")
-            _check_json(item, name, depth - 1)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_json(item, name, depth - 1)
+        return {str.__str__(key): _plain(item, name, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, name, depth - 1) for item in value]
+    return cast(Json, json.loads(_said(value, name)))
+
+
+def _said(value: object, name: str) -> str:
+    try:
+        return _PLAIN.encode(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} is not plain JSON: {error}") from error
 
 
 def whole_number(value: object, name: str, least: int = 0) -> int:
@@ -237,8 +249,8 @@ def _json_fields(cls: type) -> list[tuple[str, Any]]:
 
 
 def encode(value: Any, *, full: bool = False) -> Json:
-    if isinstance(value, str):  # most are
-        return value
+    if type(value) in _AS_IT_IS:
+        return cast(Json, value)
     if isinstance(value, Value):
         return value.to_json(full=full)
     if isinstance(value, datetime):

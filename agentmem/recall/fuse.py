@@ -119,7 +119,7 @@ def _part(signal: Signal, evidence: Evidence, usual: Rows, rows: Rows) -> NDArra
     scores = evidence.scores(rows).astype(np.float64)
     if signal.relative:
         among = scores[np.searchsorted(rows, usual)]
-        among = among[~np.isnan(among)]
+        among = np.sort(among[~np.isnan(among)])  # rows stand as they came, and a sum depends on the order
         deviation = float(among.std()) if len(among) else 0.0
         scores = (scores - among.mean()) / deviation if deviation > _NOISE else np.zeros_like(scores)
     return signal.weight * np.where(np.isnan(scores), 0.0, scores) + 0.0  # no "-0.0"
