@@ -62,17 +62,11 @@ def test_speed_and_safety_reach_their_goals() -> None:
     assert killed["lost"] == 0
 
 
-# What one run of `benchmarks.peers` does not reach, so that no reader need look for it.
-FASTER = "agentmem: times as fast an add as the fastest durable peer's (LangGraph SqliteStore), at the median, at least"
-MISSED: dict[str, list[str]] = {
-    "peers-5000": [FASTER],
-    "peers-20000": [FASTER],
-}
-
-
-@pytest.mark.parametrize(("result", "missed"), MISSED.items())
-def test_beside_its_peers_it_reaches_its_goals_but_these(result: str, missed: list[str]) -> None:
-    assert [target["what"] for target in report.result(result)["targets"] if target["met"] is False] == missed
+@pytest.mark.parametrize("turns", [5_000, 20_000])
+def test_beside_its_peers_it_reaches_its_goals(turns: int) -> None:
+    targets = report.result(f"peers-{turns}")["targets"]
+    assert any("as fast an add as the fastest durable peer's" in target["what"] for target in targets if target["met"])
+    assert [target["what"] for target in targets if target["met"] is False] == []
 
 
 def test_the_index_is_chosen_where_the_two_cross() -> None:
