@@ -120,10 +120,14 @@ class Server:
             return False
         return True
 
+    def connection(self, database: str = DATABASE) -> psycopg.Connection[tuple[Any, ...]]:
+        """As the server's owner."""
+        where = {"host": str(self.folder), "dbname": database, "user": USER}
+        return psycopg.connect(**where, autocommit=True)  # type: ignore[arg-type]
+
     def execute(self, *statements: str, database: str = DATABASE) -> list[tuple[Any, ...]]:
         """Run statements as the server's owner; the rows of the last one."""
-        where = {"host": str(self.folder), "dbname": database, "user": USER}
-        with psycopg.connect(**where, autocommit=True) as connection:  # type: ignore[arg-type]
+        with self.connection(database) as connection:
             for statement in statements:
                 cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from agentmem_stores.sql import migrations
 from agentmem_stores.sql.ledger import FILE_NAME
 from tests.fakes import DigestEmbedder, given_vector
 from tests.fixtures.make_ledger import CURRENT, LEDGERS, make
+from tests.postgres import Server, schema_of
 
 SCHEMAS = sorted(LEDGERS.glob("*.sqlite3"))  # each bears the name of its last migration
 
@@ -37,6 +38,54 @@ def copied(file: Path, tmp_path: Path) -> Path:
 @pytest.fixture(params=SCHEMAS, ids=[file.stem for file in SCHEMAS])
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return copied(request.param, tmp_path)
+
+
+def in_postgres(file: Path, server: Server, url: str) -> None:
+    """The same tables with the same rows, as that version would have made them in Postgres."""
+    schema = schema_of(url)
+    with closing(sqlite3.connect(file)) as source, server.connection() as target:
+        target.execute(f"CREATE SCHEMA {schema}")
+        target.execute(f"SET search_path TO {schema}")
+        made = source.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        # What refers to a table comes after it.
+        for kind, name, sql in sorted(made, key=lambda one: (one[0] == "index", "REFERENCES" in one[2])):
+            counted = kind == "table" and name in ("roots", "scopes", "embedders")
+            sql = sql.replace("BLOB", "BYTEA").replace("WITHOUT ROWID", "")
+            target.execute(sql.replace("id INTEGER NOT NULL", "id SERIAL NOT NULL", 1) if counted else sql)
+            if kind == "index":
+                continue
+            rows = source.execute(f"SELECT * FROM {name}").fetchall()
+            columns = [column for _, column, *_ in source.execute(f"PRAGMA table_info({name})")]
+            if rows:
+                listed = ", ".join(f'"{column}"' for column in columns)
+                asked = ", ".join("%s::int::bool" if column == "pinned" else "%s" for column in columns)
+                with target.cursor() as cursor:
+                    cursor.executemany(f"INSERT INTO {name} ({listed}) VALUES ({asked})", rows)
+            if counted:
+                target.execute(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT max(id) FROM {name}))")
+
+
+@pytest.mark.parametrize("file", SCHEMAS[:-1], ids=[file.stem for file in SCHEMAS[:-1]])
+def test_a_ledger_of_any_older_schema_in_postgres_becomes_current(
+    file: Path, postgres: Server, postgres_urls: Callable[[], str]
+) -> None:
+    old, new = postgres_urls(), postgres_urls()
+    in_postgres(file, postgres, old)
+    with Memory.open(old, embedder=DigestEmbedder(), scope="user:ana", actor="ana", create=False) as ana:
+        test_its_records_are_as_they_were(ana)
+        test_its_history_and_its_erasures_are_as_they_were(ana)
+        test_it_is_asked_and_written_and_taken_back_like_a_new_one(ana)
+        assert ana.verify() == []
+    with Memory.open(new, embedder=DigestEmbedder()) as memory:
+        memory.add("here")
+    names = "SELECT tablename, indexname, replace(indexdef, '{0}', '') FROM pg_indexes WHERE schemaname = '{0}'"
+    columns = (
+        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema = '{0}'"
+    )
+    for said in (names, columns):
+        told = [set(postgres.execute(said.format(schema_of(url)))) for url in (old, new)]
+        assert told[0] == told[1] != set()
 
 
 @pytest.fixture
