@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import embedding_text
-from agentmem.recall.text import is_question, terms
+from agentmem.recall.languages import ENGLISH
+from agentmem.recall.text import is_question, terms_in
 
 if TYPE_CHECKING:
     from agentmem.cues import Cue
@@ -181,7 +182,8 @@ class Corpus:
     def _append(self, record: Record) -> None:
         row = self.rows
         self.touched += 1
-        counted = Counter(terms(embedding_text(record)))
+        found, language = terms_in(embedding_text(record))
+        counted = Counter(found)
         self._row_of[record.position] = row
         self._position.append(record.position)
         self._at.append(micros(record.at))
@@ -195,7 +197,7 @@ class Corpus:
                 held = self._words[term] = (array("i"), array("i"))
             held[0].append(row)
             held[1].append(times)
-        for column, value in _labels(record):
+        for column, value in _labels(record, language):
             values = self._labels.setdefault(column, {})
             rows = values.get(value)
             if rows is None:
@@ -300,10 +302,15 @@ class Corpus:
         """Terms in each row."""
         return self._columns.length
 
-    def postings(self, term: str) -> tuple[NDArray[np.intc], NDArray[np.intc]]:
-        """Live rows that hold the term, ascending, and how often each does."""
-        rows, counts = self._words.get(term, (array("i"), array("i")))
+    def postings(self, *terms: str) -> tuple[NDArray[np.intc], NDArray[np.intc]]:
+        """Live rows that hold any of the terms, ascending, and how often each does."""
+        held = [self._words[term] for term in terms if term in self._words]
+        rows, counts = held[0] if held else (array("i"), array("i"))
         listed, times = np.array(rows, np.intc), np.array(counts, np.intc)
+        if len(held) > 1:
+            listed, of = np.unique(np.concatenate([np.array(rows, np.intc) for rows, _ in held]), return_inverse=True)
+            counted = np.concatenate([np.array(counts, np.intc) for _, counts in held])
+            times = np.bincount(of, weights=counted).astype(np.intc)
         if self._columns.whole:
             return listed, times
         alive = self._columns.alive[listed]
@@ -334,6 +341,10 @@ class Corpus:
         """Live rows that have this value, ascending."""
         rows = np.array(self._labels.get(column, {}).get(value, ()), np.intc)
         return rows if self._columns.whole else rows[self._columns.alive[rows]]
+
+    def languages(self) -> list[str]:
+        """Those that some live record is in, besides English."""
+        return [language for language in self.values("language") if len(self.labelled("language", language))]
 
     @property
     def sessions(self) -> Sessions:
@@ -440,8 +451,10 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-def _labels(record: Record) -> Iterator[tuple[str, str]]:
+def _labels(record: Record, language: str) -> Iterator[tuple[str, str]]:
     yield "kind", record.kind
+    if language != ENGLISH:
+        yield "language", language
     if record.speaker is not None:
         yield "speaker", record.speaker.casefold()
     if record.place is not None:

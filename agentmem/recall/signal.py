@@ -6,13 +6,16 @@ answers of several become one number is `fuse`'s to know.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.recall.corpus import Corpus, Rows
+from agentmem.recall.text import asked_terms
 
 if TYPE_CHECKING:
     from agentmem.cues import Cue
@@ -24,7 +27,7 @@ __all__ = ["Evidence", "Question", "Scores", "Signal"]
 Scores: TypeAlias = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """What every signal is asked with: the cue, what it was understood to say, its unit vector if it has one, and the
     rows its filters allow, in order of writing."""
@@ -35,6 +38,11 @@ class Question:
     corpus: Corpus
     index: Index
     allowed: Rows
+
+    @cached_property
+    def terms(self) -> Mapping[tuple[str, ...], int]:
+        """Each word of the cue, as the terms it may be in the scope's languages, and how often it stands there."""
+        return asked_terms(self.cue.text, self.corpus.languages())
 
     @property
     def filtered(self) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.recall.bm25 import bm25
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signal import Evidence, Question, Scores
-from agentmem.recall.text import terms
 
 __all__ = ["Lexical"]
 
@@ -28,18 +25,17 @@ class Lexical:
         self.weight = weight
 
     def ask(self, question: Question) -> Evidence | None:
-        asked = Counter(terms(question.cue.text))
-        corpus = question.corpus
+        asked, corpus = question.terms, question.corpus
         if not asked or not len(corpus):
             return None
         total = np.zeros(corpus.rows, np.float32)
         lengths = corpus.lengths()
         found: dict[str, NDArray[np.intc]] = {}
-        for term, times in asked.items():
-            rows, counts = corpus.postings(term)
+        for stems, times in asked.items():
+            rows, counts = corpus.postings(*stems)
             if not len(rows):
                 continue
-            found[term] = rows
+            found["/".join(stems)] = rows
             scores = bm25(counts, lengths[rows], corpus.mean_length, len(rows), len(corpus))
             total[rows] += (times * scores).astype(np.float32)
         among = total[question.allowed]

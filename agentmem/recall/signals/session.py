@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.recall.bm25 import bm25
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signal import Evidence, Question, Scores
-from agentmem.recall.text import terms
 
 __all__ = ["Session"]
 
@@ -30,8 +27,8 @@ class Session:
         if sessions.number < 2:
             return None
         total = np.zeros(len(sessions.lengths))
-        for term, times in Counter(terms(question.cue.text)).items():
-            rows, counts = corpus.postings(term)
+        for stems, times in question.terms.items():
+            rows, counts = corpus.postings(*stems)
             of = sessions.of[rows]
             told = np.bincount(of[of >= 0], weights=counts[of >= 0], minlength=len(total))
             holding = np.flatnonzero(told)
