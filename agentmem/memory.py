@@ -21,7 +21,7 @@ from typing import Literal, Self, TypeVar, Unpack, cast
 
 from agentmem import undo as undoing
 from agentmem import verbs
-from agentmem.cues import Context, Cue, Hit
+from agentmem.cues import Context, Cue, Feedback, Hit
 from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
 from agentmem.index import Progress
@@ -29,7 +29,8 @@ from agentmem.intake import Intake, Item
 from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
 from agentmem.opened import Opened
 from agentmem.recall.engine import recall
-from agentmem.recall.pack import pack
+from agentmem.recall.order import Located, before, located
+from agentmem.recall.pack import Count, counted, estimate_tokens, pack
 from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset
 from agentmem.recall.stores import Attached
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
@@ -44,7 +45,8 @@ T = TypeVar("T")
 ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
 _CHUNK = 1_000  # records written by one statement, or read by one
 _NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
-_CONTEXT_POOL = 64  # hits that a packed context chooses from
+_CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
+_SHORT_LINE = 40  # tokens of a short turn as it is quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,8 +381,9 @@ class Memory:
 
         Filters cut before anything is scored: `since` (inclusive) and `until` (exclusive) on when it happened; any of
         `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
-        `explain` appends up to `k` candidates that lost, with a verdict that says by how much. `engine` says
-        which signals are asked (`agentmem.recall.presets`): the default, or `bm25`, `dense`, `rrf`, `zsum` to compare.
+        `explain` appends up to `k` candidates that lost, with a verdict that says by how much, and up to `k` that the
+        filters kept out, with one that says by which; `Hit.won` is False of both. `engine` says which signals are asked
+        (`agentmem.recall.presets`): the default, or `bm25`, `dense`, `rrf`, `zsum` to compare.
         """
         whole_number(k, "k")
         chosen = preset(engine)
@@ -403,10 +406,52 @@ class Memory:
         chosen = replace(chosen, signals=(*chosen.signals, *self._stores.values()))
         return recall(view, asked, k, preset=chosen, explain=explain)
 
-    def context(self, cue: str | Cue, tokens: int = 1500) -> Context:
-        """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget."""
+    def context(self, cue: str | Cue, tokens: int = 1500, *, count: Count = estimate_tokens) -> Context:
+        """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget.
+
+        `count` says how many tokens a text has, as your model counts; by default it is estimated on the high side. With
+        tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`.
+        """
         whole_number(tokens, "tokens")
-        return pack(self.recall(cue, _CONTEXT_POOL), tokens)
+        return pack(self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE)), tokens, counted(count))
+
+    def locate(self, text: str, k: int = 10) -> list[Located]:
+        """In which records a text may stand, likeliest first: with what probability, and at which of their words."""
+        return located(text, self.recall(text, k))
+
+    def order(self, one: str, other: str) -> float:
+        """The probability that the first text came before the second: by when what was said happened, then by the order
+        of writing, then by the place in a record. A half when nothing tells.
+
+        What SORT asks of a memory (Pink et al. 2024, arXiv 2410.08133).
+        """
+        return before(self.locate(one), self.locate(other))
+
+    def feedback(self, hit: Hit | str, *, useful: bool, cue: str | None = None) -> Feedback:
+        """Note whether a hit helped with what was asked. The record stays as it is, and undo takes the note back.
+
+        With a record's id in place of a hit, `cue` says what was asked. `feedbacks` gives all notes back.
+        """
+        if not isinstance(hit, Hit):
+            hit = Hit(self.get(plain_text(hit, "hit")), 0.0)
+        said = Feedback.of(hit, useful=useful, cue=hit.cue if cue is None else cue)
+
+        def work(writer: Writer) -> Change:
+            [record] = verbs.required(writer.reader, [hit.record.id])
+            return writer.write([verbs.feedback(record)], cause=said)[0]
+
+        return Feedback.told(self._writing.run(work))
+
+    def feedbacks(self) -> Iterator[Feedback]:
+        """What was said of hits here and is not taken back, oldest first. It goes with a record that is erased."""
+        with self._ledger.snapshot() as reader:
+            undone = undoing.undone(reader)
+            after = 0
+            while changes := reader.changes(after=after, limit=_CHUNK):
+                after = changes[-1].seq
+                for change in changes:
+                    if change.verb == verbs.FEEDBACK and not change.erased and change.step not in undone:
+                        yield Feedback.told(change)
 
     def get(self, id: str) -> Record:
         """The record with this id, in any state."""
@@ -542,8 +587,13 @@ class Memory:
             for record in _batches(lambda: reader, ALL_STATES):
                 yield json.dumps(record.to_json(), ensure_ascii=False)
 
-    def export(self, path: str | PathLike[str]) -> int:
-        """Write `export_lines` to a file, whole or not at all; the number of records."""
+    def feedback_lines(self) -> Iterator[str]:
+        """`feedbacks` as JSONL."""
+        for said in self.feedbacks():
+            yield json.dumps(said.to_json(full=True), ensure_ascii=False)
+
+    def export(self, path: str | PathLike[str], *, feedback: bool = False) -> int:
+        """Write `export_lines`, or `feedback_lines`, to a file, whole or not at all; how many records or rows."""
         target = Path(path)
         try:
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made 0600
@@ -553,8 +603,8 @@ class Memory:
             raise InvalidInput(f"{str(target)!r} cannot be a file's name: {error}") from error
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                count = -1  # the header is no record
-                for line in self.export_lines():
+                count = 0 if feedback else -1  # the header is no record
+                for line in self.feedback_lines() if feedback else self.export_lines():
                     file.write(line + "\n")
                     count += 1
                 file.flush()

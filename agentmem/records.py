@@ -28,6 +28,7 @@ from agentmem.values import (
     plain_json,
     plain_text,
     text_of,
+    truth,
     whole_number,
 )
 
@@ -212,12 +213,6 @@ def _meta(value: Mapping[str, Json] | None) -> Mapping[str, Json]:
     return cast("dict[str, Json]", plain_json(dict(value), "meta")) if value else {}
 
 
-def _bool(value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidInput(f"pinned must be True or False, not {value!r}")
-    return value
-
-
 # One check a field: what a caller gives becomes what a record holds, or InvalidInput.
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "text": _text,
@@ -231,7 +226,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "meta": _meta,
     "sources": lambda value: tuple(Source.of(source) for source in many(value, "sources")),
     "strength": _strength,
-    "pinned": _bool,
+    "pinned": truth("pinned"),
 }
 
 

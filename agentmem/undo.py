@@ -14,7 +14,7 @@ from agentmem.ledger import Draft, Reader
 from agentmem.records import Change, Record, patch_between
 from agentmem.values import whole_number
 
-__all__ = ["next_redo", "next_undo", "resolve", "stands", "take_back"]
+__all__ = ["next_redo", "next_undo", "resolve", "stands", "take_back", "undone"]
 
 _ERASED = "was erased for good"
 
@@ -40,6 +40,11 @@ def _standing(reader: Reader) -> Iterator[tuple[Change, bool]]:
 def stands(reader: Reader, step: int) -> bool:
     """Whether a step was written and is not taken back."""
     return next((stands for change, stands in _standing(reader) if change.step == step), False)
+
+
+def undone(reader: Reader) -> set[int]:
+    """The steps that are taken back."""
+    return {change.step for change, stands in _standing(reader) if not stands}
 
 
 def next_undo(reader: Reader) -> int | None:
@@ -152,6 +157,8 @@ def _reverse(change: Change, standing: Record | None, verb: str) -> Draft | None
         back = replace(gone, revision=standing.revision, position=standing.position, extra=standing.extra)
     else:
         back = standing.patched({name: value for name, value in change.before.items() if name != "revision"})
+    if not change.before and not change.after:  # feedback: that it is taken back is all there is to say
+        return Draft(verb, id, {}, {}, standing)
     if back == standing:
         return None
     back = replace(back, revision=standing.revision + 1)

@@ -33,6 +33,7 @@ __all__ = [
     "plain_json",
     "plain_text",
     "text_of",
+    "truth",
     "whole_number",
     "words",
 ]
@@ -166,6 +167,15 @@ def many(value: Any, name: str) -> Iterable[Any]:
 
 def numbers(name: str) -> Callable[[Any], tuple[float, ...]]:
     return lambda value: tuple(number(x, name) for x in many(value, name))
+
+
+def truth(name: str) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{name} must be True or False, not {value!r:.40}")
+        return value
+
+    return check
 
 
 def words(value: str | Iterable[str], name: str) -> tuple[str, ...]:

@@ -57,19 +57,23 @@ class Writer:
         self._actor = actor
         self._cause = cause
 
-    def write(self, drafts: Iterable[Draft | None]) -> list[Change]:
-        """Journal the drafts; None among them stands for "nothing would differ" and is passed over."""
-        return self._write([draft for draft in drafts if draft is not None], self.step, None)
+    def write(self, drafts: Iterable[Draft | None], cause: str | None = None) -> list[Change]:
+        """Journal the drafts; None among them stands for "nothing would differ" and is passed over. `cause` says why,
+        in place of the step's."""
+        return self._write([draft for draft in drafts if draft is not None], self.step, None, cause)
 
     def take_back(self, drafts: Sequence[Draft], step: int) -> list[Change]:
         """Journal the drafts as a step of their own that undoes `step`. What is written after begins another."""
         self.step = None  # the step it was in may be the very one that is taken back
         return self._write(drafts, None, step)
 
-    def _write(self, drafts: Sequence[Draft], step: int | None, undoes: int | None) -> list[Change]:
+    def _write(
+        self, drafts: Sequence[Draft], step: int | None, undoes: int | None, cause: str | None = None
+    ) -> list[Change]:
         if not drafts:
             return []
-        changes = self.reader.write(drafts, actor=self._actor, cause=self._cause, step=step, undoes=undoes)
+        why = self._cause if cause is None else cause
+        changes = self.reader.write(drafts, actor=self._actor, cause=why, step=step, undoes=undoes)
         self.count += len(changes)
         if undoes is None:
             self.step = changes[0].step

@@ -192,10 +192,42 @@ def by_category_table() -> list[str]:
     return lines
 
 
+def packs_table() -> list[str]:
+    """How much of the evidence a packed context holds."""
+    found = result("packs")
+    lines = [
+        "The evidence in a packed context (`benchmarks/packs.py`; MiniLM, percent of the gold turns; tokens by the"
+        " estimate):",
+        "",
+        "| data | budget | evidence in it | all of it in | memories quoted |",
+        "|---|---|---|---|---|",
+    ]
+    for data, title in SETS:
+        for budget, shares in found[data]["budgets"].items():
+            cells = [f"{int(budget):,} tokens", f"{100 * shares['evidence']:.1f}", f"{100 * shares['whole']:.1f} %"]
+            lines.append("| " + " | ".join([title, *cells, f"{shares['quoted']:.1f}"]) + " |")
+    return lines
+
+
+def sort_table() -> list[str]:
+    """Which of two segments of a book came first."""
+    found = result("sort")
+    lines = [
+        f"Which of two segments of {found['segment']} words came first, in {found['books']} books of"
+        f" {found['words']:,} words (SORT, `agentmem eval sort`; `hash`, percent right of {found['n']:,} pairs):",
+        "",
+        "| words between them | pairs | right |",
+        "|---|---|---|",
+    ]
+    rows = [(part["distance"], part["n"], part["accuracy"]) for part in found["by_distance"]]
+    rows += [("all", found["n"], found["accuracy"]), ("all, written in a shuffled order", found["n"], found["control"])]
+    return lines + [f"| {distance} | {n:,} | {100 * share:.1f} |" for distance, n, share in rows]
+
+
 # Page → the tables between its two marks.
 PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "README.md": (recall_table, speed_table, peers_table, scale_table),
-    "docs/recall.md": (engines_table, ablation_table, by_category_table),
+    "docs/recall.md": (engines_table, ablation_table, by_category_table, packs_table, sort_table),
 }
 
 

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentmem.cues import Context, Hit
+from agentmem.errors import InvalidInput
 from agentmem.memory import Memory
 from agentmem.recall.pack import estimate_tokens, pack
 from agentmem.records import Record, Scope
@@ -70,7 +71,7 @@ def unquoted(line: str) -> tuple[str, str | None, str]:
         speaker, end = decoder.raw_decode(line, end + 1)
     assert line[end : end + 2] == ": ", line
     text, end = decoder.raw_decode(line, end + 2)
-    assert end == len(line), line
+    assert re.fullmatch(r"( \(said again \d+-\d\d-\d\d(, \d+-\d\d-\d\d)*( and on \d+ days more)?\))?", line[end:]), line
     return id, speaker, text
 
 
@@ -82,6 +83,7 @@ def unquoted(line: str) -> tuple[str, str | None, str]:
 @example(said=[("a\u2028b\x85c\x0bd", None, "a\u2029b")])
 @example(said=[("a tag nobody sees: \U000e0041\U0001d173", None, "x")])
 def test_nothing_recalled_can_leave_its_quotes(said: list[tuple[str, str | None, str]]) -> None:
+    said = [(f"{text} {number}", who, id) for number, (text, who, id) in enumerate(said)]  # or it is said again
     hits = [hit(text, speaker=who, id=id, at=NOON + timedelta(days=i)) for i, (text, who, id) in enumerate(said)]
     context = pack(hits, 1_000_000)
     lines = context.text.splitlines()
@@ -91,7 +93,10 @@ def test_nothing_recalled_can_leave_its_quotes(said: list[tuple[str, str | None,
     invisible = {sign for sign in context.text if unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp")}
     assert invisible == {"\n"}
     quoted = [unquoted(line) for line in lines[2:-1]]
-    assert quoted == [(id, who or None, text) for text, who, id in said]
+    assert [(who, text) for _, who, text in quoted] == [(who or None, text) for text, who, _ in said]
+    for (name, _, _), (_, _, id) in zip(quoted, said, strict=True):
+        assert name == id or (len(id) > 12 and len(name) >= 8 and id.endswith(name))
+        assert [other for _, _, other in said if other.endswith(name)] == [id] or name == id
 
 
 def test_a_hostile_memory_stays_quoted_from_the_memory_to_the_prompt(memory: Memory) -> None:
@@ -99,7 +104,8 @@ def test_a_hostile_memory_stays_quoted_from_the_memory_to_the_prompt(memory: Mem
     record = memory.add(hostile, speaker=hostile, at=NOON)
     context = memory.context("tea")
     lines = context.text.splitlines()
-    assert [unquoted(line) for line in lines[2:-1]] == [(record.id, hostile, hostile)]
+    assert [unquoted(line) for line in lines[2:-1]] == [(record.id[-8:], hostile, hostile)]
+    assert memory.find(record.id[-8:]) == record
     assert len(lines) == 4
 
 
@@ -117,10 +123,13 @@ def check(context: Context, hits: Sequence[Hit], budget: int) -> None:
     moments = [(kept.record.at, kept.record.position) for kept in context.hits]
     assert moments == sorted(moments)
     quoted = [unquoted(line)[0] for line in context.text.splitlines()[2:-1]]
-    assert quoted == [kept.record.id for kept in context.hits]
+    assert len(quoted) == len(context.hits)
+    assert all(kept.record.id.endswith(name) for name, kept in zip(quoted, context.hits, strict=True))
+    assert len(set(quoted)) == len(quoted)
     # Each hit is in it or is said to be left out, never both, never neither.
     left_out = [entry.split(": ", 1)[0] for entry in context.left_out]
-    assert sorted([*quoted, *left_out]) == sorted(found.record.id for found in hits)
+    kept_ids = [kept.record.id for kept in context.hits]
+    assert sorted([*kept_ids, *left_out]) == sorted(found.record.id for found in hits)
 
 
 @given(hits=hits_said, budget=st.integers(0, 300))
@@ -189,7 +198,7 @@ def test_the_estimate_grows_with_the_text(text: str, other: str) -> None:
     speakers=st.tuples(*[st.sampled_from(["Ana", "Ben", None])] * 2),
     days=st.tuples(DAYS, DAYS),
 )
-def test_twins_are_the_same_words_in_the_same_order_of_one_speaker_on_one_day(
+def test_twins_are_the_same_words_in_the_same_order_of_one_speaker(
     words: list[str],
     others: list[str],
     same: bool,
@@ -200,8 +209,10 @@ def test_twins_are_the_same_words_in_the_same_order_of_one_speaker_on_one_day(
     first = hit(" ".join(words) + ".", speaker=speakers[0], at=days[0])
     second = hit(" ".join(others).capitalize(), speaker=speakers[1], at=days[1] + timedelta(hours=1))
     context = pack([first, second], 1_000_000)
-    twins = words == others and speakers[0] == speakers[1] and days[0] == days[1]
+    twins = words == others and speakers[0] == speakers[1]
     assert len(context.hits) == (1 if twins else 2)
+    again = twins and days[0] != days[1]
+    assert (f"(said again {days[1]:%Y-%m-%d})" in context.text) == ("said again" in context.text) == again
     assert context.left_out == ((f"{second.record.id}: says the same as {first.record.id}",) if twins else ())
 
 
@@ -218,6 +229,9 @@ def test_twins_are_the_same_words_in_the_same_order_of_one_speaker_on_one_day(
         ("He writes C", "He writes C++"),
         ("It grew by 1.5", "It grew by 15"),
         ("👍", "👎"),
+        ("Oh, yeah", "Wow!"),
+        ("I like tea", "I want tea"),
+        ("I like tea", "I liked tea"),
         ("يوم جيد", "يوم سيئ"),
     ],
 )
@@ -226,7 +240,13 @@ def test_what_differs_in_meaning_is_kept_twice(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("I like tea.", "I like  TEA!"), ("Café au lait", "Cafe\u0301 au lait"), ("👍", "👍")]
+    ("one", "other"),
+    [
+        ("I like tea.", "I like  TEA!"),
+        ("Café au lait", "Cafe\u0301 au lait"),
+        ("👍", "👍"),
+        ("Oh, I really like the tea", "Hey! I like tea."),
+    ],
 )
 def test_the_same_words_are_kept_once(one: str, other: str) -> None:
     assert len(pack([hit(one), hit(other)], 1_000_000).hits) == 1
@@ -239,3 +259,62 @@ def test_the_same_sentence_of_two_speakers_is_kept_twice(memory: Memory) -> None
     context = memory.context("who likes tea?")
     assert sorted(str(kept.record.speaker) for kept in context.hits) == ["Ana", "Ben", "None"]
     assert len(context.left_out) == 1
+
+
+def test_a_memory_that_is_said_day_after_day_is_quoted_once_with_its_days() -> None:
+    hits = [hit("I went for a run.", speaker="Ana", at=NOON + timedelta(days=day)) for day in range(9)]
+    context = pack(hits, 1_000_000)
+    check(context, hits, 1_000_000)
+    [line] = context.text.splitlines()[2:-1]
+    days = ", ".join(f"2024-05-0{day}" for day in range(4, 9))
+    assert line.endswith(f'"I went for a run." (said again {days} and on 3 days more)')
+    alone = pack(hits[:1], 1_000_000).tokens
+    for budget in range(alone, context.tokens + 1):  # the days are told as far as there is room
+        told = pack(hits, budget)
+        check(told, hits, budget)
+        assert len(told.hits) == 1
+
+
+# ── another count ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(hits=hits_said, budget=st.integers(0, 300), more=st.integers(0, 30))
+def test_the_budget_is_kept_as_the_model_counts(hits: list[Hit], budget: int, more: int) -> None:
+    """Also by one that finds more tokens in the whole than in its lines."""
+
+    def count(text: str) -> int:
+        return len(text.split()) + more * (text.count("\n") > 3)
+
+    context = pack(hits, budget, count)
+    assert context.tokens == count(context.text) <= budget
+    left_out = [entry.split(": ", 1)[0] for entry in context.left_out]
+    kept = [found.record.id for found in context.hits]
+    assert sorted([*kept, *left_out]) == sorted(found.record.id for found in hits)
+    if not more and len(hits) == len({(found.record.text, found.record.speaker) for found in hits}):
+        assert context.hits or not hits or all(count(pack([one], 10**6, count).text) > budget for one in hits)
+
+
+def test_a_count_is_held_to_its_word(memory: Memory) -> None:
+    memory.add("tea in the harbour")
+    assert memory.context("tea", 15, count=lambda text: len(text.split())).tokens <= 15
+    for odd in (lambda text: -1, lambda text: 1.5, lambda text: None, "cl100k_base", None):
+        with pytest.raises(InvalidInput, match="count"):
+            memory.context("tea", count=odd)  # type: ignore[arg-type]
+
+
+def test_a_large_budget_is_filled(memory: Memory) -> None:
+    memory.add_many(f"tea in harbour {n}" for n in range(300))
+    context = memory.context("tea", 20_000)
+    assert len(context.hits) == 300
+    assert context.tokens <= 20_000
+
+
+@given(ids=st.lists(st.text("ab-", min_size=1, max_size=20), min_size=1, max_size=12, unique=True))
+@example(ids=["conversation-1/turn-7", "conversation-2/turn-7", "turn-7", "n-1/turn-7"])
+def test_no_two_memories_have_one_name_in_a_pack(ids: list[str]) -> None:
+    context = pack([hit(f"tea {number}", id=id) for number, id in enumerate(ids)], 1_000_000)
+    quoted = [unquoted(line)[0] for line in context.text.splitlines()[2:-1]]
+    assert len(set(quoted)) == len(ids)
+    for name, kept in zip(quoted, context.hits, strict=True):
+        assert kept.record.id.endswith(name)
+        assert len(name) >= min(8, len(kept.record.id))

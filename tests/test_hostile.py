@@ -99,7 +99,8 @@ def acting(memory: Memory, actor: str) -> Change:
 def asked(memory: Memory, **arguments: Any) -> list[str]:
     """The ids of what a recall finds; it must be here, and live."""
     given: dict[str, Any] = {"cue": "kept", "k": 5} | arguments
-    return [memory.get(hit.record.id).id for hit in memory.recall(**given, explain=True)]
+    found = [(memory.get(hit.record.id).id, hit.won) for hit in memory.recall(**given, explain=True)]
+    return [id for id, won in found if won]
 
 
 def narrowed(memory: Memory, filters: dict[str, Any], **fields: Any) -> tuple[Any, Any]:
@@ -255,6 +256,10 @@ SLOTS: dict[tuple[str, str], Slot] = {
             "descendants": lambda m, t: (m.descendants(t + "?"), None),
         }.items()
     },
+    ("feedback", "hit"): Slot(lambda m, t: (m.feedback(t + "?", useful=True), None), never),
+    ("feedback", "cue"): Slot(
+        lambda m, t: (m.feedback(one(m), useful=True, cue=t).cue, list(m.feedbacks())[-1].cue),
+    ),
     ("forget", "ids, hard"): Slot(lambda m, t: (m.forget(t + "?", hard=True), None), never),
     ("find", "ending"): Slot(found_by_ending, whatever),
     ("tag", "add"): Slot(lambda m, t: (kept(m, m.tag(one(m), add=[t, "x"])[0]).tags, tags_of(t)), wordy),
@@ -307,6 +312,9 @@ NEITHER = {
     ("undo", "dry_run"),
     ("redo", "dry_run"),
     ("recall", "explain"),
+    ("context", "count"),
+    ("feedback", "useful"),
+    ("export", "feedback"),
     ("flush", "progress"),
     ("reindex", "progress"),
     ("attach", "store"),

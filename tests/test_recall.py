@@ -178,14 +178,13 @@ def expected(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> dic
     parts = {name: [WEIGHTS[name] * score for score in scores] for name, scores in parts.items()}
     of_words = [sum(both) for both in zip(*(parts[n] for n in ("lexical", "dense") if n in parts), strict=True)]
     shared = dict(zip((record.id for record in allowed), of_words, strict=True))
-    neighbours, alone = list[float](), True
+    neighbours = list[float]()
     for record in allowed:
         beside = [other.id for other in live if other.session == record.session] if record.session else [record.id]
         here = beside.index(record.id)
         near = {step: beside[here + step] for step in SHARES if 0 <= here + step < len(beside)}
-        alone = alone and shared.keys().isdisjoint(near.values())
         neighbours.append(sum(SHARES[step] * shared.get(id, 0.0) for step, id in near.items()))
-    return parts if alone else {**parts, "neighbours": neighbours}
+    return {**parts, "neighbours": neighbours} if sessions else parts
 
 
 def check(memory: Memory, cue: str, **filters: Any) -> None:
@@ -444,7 +443,51 @@ def test_losers_follow_the_winners_and_say_by_how_much(house: Memory, texts: lis
     assert len(losers) == max(0, min(k, len(texts) - k))
     assert [hit.score for hit in told] == sorted((hit.score for hit in told), reverse=True)
     assert all(hit.verdict == f"below the cut by {told[k - 1].score - hit.score:.2f}" for hit in losers)
+    assert [hit.won for hit in told] == [True] * len(plain) + [False] * len(losers)
     assert not any("below the cut" in hit.verdict for hit in plain)
+
+
+@pytest.mark.parametrize(
+    ("filters", "verdict"),
+    [
+        ({"since": BASE + timedelta(days=1)}, "outside the time asked"),
+        ({"until": BASE}, "outside the time asked"),
+        ({"kinds": "note"}, "a turn, which was not asked"),
+        ({"speaker": "ben"}, "not said by ben"),
+        ({"place": "harbour"}, "not at harbour"),
+        ({"tags": ["x", "y"]}, "without a tag asked"),
+        ({"speaker": "Ben", "tags": "x"}, "not said by Ben, without a tag asked"),
+    ],
+)
+def test_what_the_filters_keep_out_is_told_with_the_reason(
+    memory: Memory, filters: dict[str, Any], verdict: str
+) -> None:
+    out = memory.add("tea by the harbour", at=BASE, speaker="Ana", place="harbourside/pier")
+    passes: dict[str, Any] = {
+        "at": BASE + timedelta(days=2 if "since" in filters else -2),
+        "kind": "note",
+        "speaker": "BEN",
+        "place": "Harbour/pier 3",
+        "tags": ["y", "x"],
+    }
+    allowed = memory.add("tea", **passes)
+    hits = memory.recall("tea harbour", 1, explain=True, **filters)
+    assert [(hit.record.id, hit.won) for hit in hits] == [(allowed.id, True), (out.id, False)]
+    assert hits[1].verdict == verdict
+    assert hits[1].parts["lexical"] > 0
+    assert hits[:1] == memory.recall("tea harbour", 1, **filters)
+    assert len(memory.recall("tea harbour", 1, explain=True)) == 2  # unfiltered: one won, one fell
+
+
+def test_of_all_that_the_filters_keep_out_the_best_are_told(house: Memory) -> None:
+    memory = room(house)
+    memory.add_many({"text": f"tea {n}", "tags": ["in"] if n % 2 else []} for n in range(40))
+    hits = memory.recall("tea 8", 3, tags="in", explain=True)
+    assert [hit.won for hit in hits] == [True] * 3 + [False] * 6
+    assert all("below the cut" in hit.verdict for hit in hits[3:6])
+    assert all(hit.verdict == "without a tag asked" for hit in hits[6:])
+    assert hits[6].record.text == "tea 8"
+    assert [hit for hit in memory.recall("tea 8", 3, kinds="note", explain=True) if hit.won] == []
 
 
 # ── an attached store ────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,8 @@ It knows no storage beyond a `View`, no verbs, and no signal by name.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,14 @@ from agentmem.cues import Cue, Hit
 from agentmem.embedding import unit_rows
 from agentmem.errors import IndexUnavailable, InvalidInput
 from agentmem.recall.corpus import Rows
-from agentmem.recall.fuse import Asked, fuse, fuse_ranks
+from agentmem.recall.fuse import Asked, Candidates, fuse, fuse_ranks
 from agentmem.recall.presets import Preset
 from agentmem.recall.reading import read
 from agentmem.recall.signal import Question
 from agentmem.recall.view import View
+
+if TYPE_CHECKING:
+    from agentmem.records import Record
 
 __all__ = ["recall"]
 
@@ -41,7 +45,8 @@ def cue_vector(view: View, cue: Cue) -> NDArray[np.float32] | None:
 
 
 def recall(view: View, cue: Cue, k: int, *, preset: Preset, explain: bool = False) -> list[Hit]:
-    """The `k` best hits, ties by order of writing; with `explain`, up to `k` losers after them."""
+    """The `k` best hits, ties by order of writing; with `explain`, up to `k` losers after them, and up to `k` of those
+    that the cue's filters kept out."""
     vector = cue_vector(view, cue)
     with view.lock:
         view.refresh()
@@ -53,10 +58,17 @@ def recall(view: View, cue: Cue, k: int, *, preset: Preset, explain: bool = Fals
             judged = _judged(view, cue, vector, k, preset, explain)
     found = {record.position: record for record in view.ledger.at([one.position for one in judged])}
     return [
-        Hit(record=found[one.position], score=one.score, parts=one.parts, verdict=one.verdict)
+        Hit(
+            record=record,
+            score=one.score,
+            parts=one.parts,
+            verdict=_kept_out(cue, record) if one.verdict is None else one.verdict,
+            won=one.won,
+            cue=cue.text,
+        )
         for one in judged
         # Erased or forgotten by another process between the two reads.
-        if one.position in found and found[one.position].state == "live"
+        if (record := found.get(one.position)) is not None and record.state == "live"
     ]
 
 
@@ -64,38 +76,91 @@ class _Judged(NamedTuple):
     position: int
     score: float
     parts: dict[str, float]
-    verdict: str
+    verdict: str | None  # None: the filters kept it out, and the record tells which
+    won: bool
 
 
 def _judged(
     view: View, cue: Cue, vector: NDArray[np.float32] | None, k: int, preset: Preset, explain: bool
 ) -> list[_Judged]:
-    """Winners, then with `explain` losers, by position alone."""
+    """Winners, then with `explain` losers and those kept out, by position alone."""
     corpus = view.corpus
+    if k == 0:
+        return []
     question = Question(cue, read(cue.text, corpus), vector, corpus, view.index, corpus.allowed(cue))
-    if not len(question.allowed) or k == 0:
-        return []
-    asked: Asked = [(s, evidence) for s in preset.signals if (evidence := s.ask(question)) is not None]
-    if not asked:
-        return []
     wanted = 2 * k if explain else k
-    found = fuse_ranks(asked, wanted) if preset.by_rank else fuse(question, asked, wanted, preset.inheritance)
-    total, positions = found.total, corpus.positions(found.rows)
-    order = np.lexsort((positions, -total))[: 2 * k if explain else k]
-    cut = float(total[order[k - 1]]) if len(order) >= k else 0.0
-    verdicts = _reasons(asked, found.rows[order[:k]])
-    verdicts += [f"below the cut by {cut - float(total[i]):.2f}" for i in order[k:]]
-    return [
-        _Judged(
-            int(positions[i]),
-            float(total[i]),
-            {name: float(part) for name, part in zip(found.names, found.parts[:, i], strict=True)},
-            verdict,
-        )
-        for i, verdict in zip(order, verdicts, strict=True)
-    ]
+    ranking = _ranking(question, preset, wanted)
+    order = ranking.order[:wanted]
+    cut = ranking.total(order[k - 1]) if len(order) >= k else 0.0
+    judged = ranking.judged(order[:k], ranking.reasons(order[:k]), won=True)
+    fell = [f"below the cut by {cut - ranking.total(i):.2f}" for i in order[k:]]
+    judged += ranking.judged(order[k:], fell, won=False)
+    if explain and question.filtered:
+        whole = Question(Cue(cue.text), question.reading, vector, corpus, view.index, corpus.allowed(Cue()))
+        ranking = _ranking(whole, preset, wanted)
+        outside = ~np.isin(ranking.found.rows, question.allowed)
+        order = ranking.order[outside[ranking.order]][:k]
+        judged += ranking.judged(order, [None] * len(order), won=False)
+    return judged
 
 
-def _reasons(asked: Asked, rows: Rows) -> list[str]:
-    listed = zip(*(evidence.reasons(rows) for _, evidence in asked), strict=True)
-    return ["; ".join(reason for reason in reasons if reason) for reasons in listed]
+class _Ranking(NamedTuple):
+    """Candidates, and their places in it from the best on; ties by order of writing."""
+
+    asked: Asked
+    found: Candidates
+    positions: NDArray[np.int64]
+    order: Rows
+
+    def total(self, place: int) -> float:
+        return float(self.found.total[place])
+
+    def reasons(self, places: Rows) -> list[str]:
+        listed = zip(*(evidence.reasons(self.found.rows[places]) for _, evidence in self.asked), strict=True)
+        return ["; ".join(reason for reason in reasons if reason) for reasons in listed]
+
+    def judged(self, places: Rows, verdicts: Sequence[str | None], *, won: bool) -> list[_Judged]:
+        return [
+            _Judged(
+                int(self.positions[i]),
+                self.total(i),
+                {name: float(part) for name, part in zip(self.found.names, self.found.parts[:, i], strict=True)},
+                verdict,
+                won,
+            )
+            for i, verdict in zip(places, verdicts, strict=True)
+        ]
+
+
+def _ranking(question: Question, preset: Preset, wanted: int) -> _Ranking:
+    """`wanted` of them at least, if there are so many."""
+    asked: Asked = []
+    if len(question.allowed):
+        asked = [(signal, evidence) for signal in preset.signals if (evidence := signal.ask(question)) is not None]
+    if not asked:
+        found = Candidates(np.empty(0, np.intp), [], np.empty((0, 0)))
+    else:
+        found = fuse_ranks(asked, wanted) if preset.by_rank else fuse(question, asked, wanted, preset.inheritance)
+    positions = question.corpus.positions(found.rows)
+    return _Ranking(asked, found, positions, np.lexsort((positions, -found.total)))
+
+
+def _kept_out(cue: Cue, record: Record) -> str:
+    """Which of the cue's filters the record does not pass, in words."""
+    said = []
+    if (cue.since is not None and record.at < cue.since) or (cue.until is not None and record.at >= cue.until):
+        said.append("outside the time asked")
+    if cue.kinds is not None and record.kind not in cue.kinds:
+        said.append(f"a {record.kind}, which was not asked")
+    if cue.speaker is not None and (record.speaker or "").casefold() != cue.speaker.casefold():
+        said.append(f"not said by {cue.speaker}")
+    if cue.place is not None and not _within(record, cue.place):
+        said.append(f"not at {cue.place}")
+    if cue.tags is not None and not set(cue.tags) & set(record.tags):
+        said.append("without a tag asked")
+    return ", ".join(said)
+
+
+def _within(record: Record, place: str) -> bool:
+    where = "" if record.place is None else record.place.id.casefold()
+    return where == place.casefold() or where.startswith(f"{place.casefold()}/")

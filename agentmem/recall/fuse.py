@@ -71,11 +71,10 @@ def fuse(question: Question, asked: Asked, wanted: int, inheritance: Inheritance
     usual = distinct(core, allowed[np.linspace(0, len(allowed) - 1, min(_OTHERS, len(allowed))).astype(np.intp)])
     rows = core if wanted <= _CORE else near.with_beside(distinct(core, _seeds(asked, wanted)))
     names = [signal.name for signal, _ in asked]
-    if inheritance is None or not len(rows):
+    # A scope without sessions has no part for them; one with some has it for every hit, however few are wanted.
+    if inheritance is None or not len(rows) or not question.corpus.sessions.number:
         return Candidates(rows, names, _parts(asked, usual, rows))
     beside = near.beside(rows)
-    if not (beside >= 0).any():
-        return Candidates(rows, names, _parts(asked, usual, rows))
     # Those beside the candidates are scored too, for what the candidates inherit from them.
     scored = _and(rows, beside)
     parts = _parts(asked, usual, scored)

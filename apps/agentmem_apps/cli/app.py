@@ -33,7 +33,7 @@ __all__ = ["SECTIONS", "main", "program"]
 # The order of `agentmem --help` and of the documentation: by what a newcomer needs first.
 SECTIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Begin", ("demo", "init")),
-    ("Remember and recall", ("add", "recall", "show")),
+    ("Remember and recall", ("add", "recall", "show", "feedback")),
     ("Put right", ("edit", "pin", "tag", "merge", "split", "forget", "restore")),
     ("Look back", ("history", "log", "undo", "redo")),
     ("Take in and hand out", ("import", "export", "copy")),

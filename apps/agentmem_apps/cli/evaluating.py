@@ -88,6 +88,32 @@ def beam(invocation: Invocation, folder: Path, engines: tuple[str, ...], dump: P
     _measure(invocation, load, folder, engines, dump, plot)
 
 
+@evaluate.command(
+    "sort",
+    examples=("agentmem eval sort books", "agentmem eval sort books --segment 50 --embedder hash --json"),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--segment", type=click.IntRange(min=1), default=20, show_default=True, help="Words in a segment.")
+@click.option("--pairs", type=click.IntRange(min=1), default=200, show_default=True, help="Pairs asked of each book.")
+@click.option("--seed", type=int, default=0, show_default=True, help="By which the pairs are drawn.")
+@pass_invocation
+def sort(invocation: Invocation, folder: Path, segment: int, pairs: int, seed: int) -> None:
+    """Measure the memory of order on books (SORT): which of two passages came first?
+
+    DIR holds them as text files. The control is the same memory, written in a shuffled order: it has to be at chance.
+    """
+    from agentmem_apps.evaluate.sort import evaluate_sort
+    from agentmem_apps.evaluate.table import render_sort
+
+    embedder = invocation.settings.embedder
+    with invocation.progress("pairs") as progress:
+        report = evaluate_sort(folder, segment=segment, pairs=pairs, seed=seed, embedder=embedder, progress=progress)
+    if invocation.json:
+        emit_json(report.to_json())
+    else:
+        emit(clean(render_sort(report)))
+
+
 def _measure(
     invocation: Invocation,
     load: Callable[[Path], Dataset],

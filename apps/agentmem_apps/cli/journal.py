@@ -14,7 +14,7 @@ from agentmem.errors import RecordNotFound
 from agentmem_apps.cli.command import Command, dry_run_option
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
 from agentmem_apps.cli.output import emit, emit_json, emit_table, local_time, one_line, plural, short_id
-from agentmem_apps.cli.wording import describe, summary
+from agentmem_apps.cli.wording import describe, summary, why
 
 if TYPE_CHECKING:
     from agentmem.memory import Memory
@@ -40,9 +40,9 @@ def history(invocation: Invocation, id: str) -> None:
         emit_json({"changes": [change.to_json(full=True) for change in changes]})
         return
     for change in changes:
-        why = f"  ({one_line(change.cause)})" if change.cause else ""
+        told = f"  ({why(change)})" if why(change) else ""
         undoes = f" of step {change.undoes}" if change.undoes is not None else ""
-        emit(f"{change.seq:>6}  {local_time(change.at)}  {one_line(change.actor)}  {change.verb}{undoes}{why}")
+        emit(f"{change.seq:>6}  {local_time(change.at)}  {one_line(change.actor)}  {change.verb}{undoes}{told}")
         for line in describe(change).splitlines():
             emit(f"        {line}")
 
@@ -75,7 +75,7 @@ def log(invocation: Invocation, count: int) -> None:
             local_time(step[0].at),
             step[0].actor,
             step[0].verb + (f" of {step[0].undoes}" if step[0].undoes is not None else ""),
-            summary(step) + (f"  ({step[0].cause})" if step[0].cause else ""),
+            summary(step) + (f"  ({why(step[0])})" if why(step[0]) else ""),
         ]
         for step in listed
     ]

@@ -120,20 +120,21 @@ def _counted(report: ImportReport) -> str:
 @click.command(cls=Command, examples=("agentmem export backup.jsonl", "agentmem export - | head -3"))
 @click.argument("path", metavar="PATH|-", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Overwrite a file that is there without asking.")
+@click.option("--feedback", is_flag=True, help="Write instead what was said of hits: rows to train a ranker with.")
 @pass_invocation
-def export(invocation: Invocation, path: Path, yes: bool) -> None:
+def export(invocation: Invocation, path: Path, yes: bool, feedback: bool) -> None:
     """Write every memory of the scope as JSONL.
 
     Nothing is lost: agentmem import reads it back.
     """
     with invocation.open() as memory:
         if str(path) == "-":
-            for line in memory.export_lines():
+            for line in memory.feedback_lines() if feedback else memory.export_lines():
                 emit(escaped(line))
             return
         if path.exists():
             invocation.confirm(f"{path} is there already. Overwrite it?", yes=yes)
-        count = memory.export(path)
+        count = memory.export(path, feedback=feedback)
     if invocation.json:
         emit_json({"path": str(path), "lines": count})
     else:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentmem.memory import Memory
     from agentmem.records import Record
 
-__all__ = ["recall", "show"]
+__all__ = ["feedback", "recall", "show"]
 
 _STATES = ("live", "forgotten", "replaced")
 
@@ -42,7 +42,7 @@ _STATES = ("live", "forgotten", "replaced")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="At most so many.")
 @filter_options
 @click.option("--ids", is_flag=True, help="Print the ids alone, one a line.")
-@click.option("--explain", is_flag=True, help="Show those that fell too, and every verdict.")
+@click.option("--explain", is_flag=True, help="Show those that fell or were filtered out, and every verdict.")
 @click.option("--why", is_flag=True, help="As --explain, with a bar for what each signal added.")
 @click.option("--fail-empty", is_flag=True, help="Exit with 5 when nothing is found.")
 @pass_invocation
@@ -83,12 +83,13 @@ def recall(
         )
         spent = time.perf_counter() - loaded
     if why and not invocation.json and not ids:
-        _draw_hits(hits, k)
+        _draw_hits(hits)
     else:
-        _print_hits(invocation, hits, k, ids=ids, explain=explain or why)
+        _print_hits(invocation, hits, ids=ids, explain=explain or why)
     loading = f", after {loaded - began:.1f} s to load the memory" if loaded - began >= 0.1 else ""
-    invocation.say(f"{plural(min(k, len(hits)), 'hit')} in {spent * 1000:.1f} ms{loading}")
-    if fail_empty and not hits:
+    won = sum(hit.won for hit in hits)
+    invocation.say(f"{plural(won, 'hit')} in {spent * 1000:.1f} ms{loading}")
+    if fail_empty and not won:
         raise click.exceptions.Exit(ExitCode.NOTHING_FOUND)
 
 
@@ -102,13 +103,14 @@ def _catch_up(invocation: Invocation, memory: Memory) -> None:
         invocation.say(f"embedded {plural(embedded, 'text')} with {memory.stats().embedder}")
 
 
-def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, explain: bool) -> None:
-    """The first `k` won; the others, there with --explain, have no rank."""
+def _print_hits(invocation: Invocation, hits: list[Hit], *, ids: bool, explain: bool) -> None:
+    """Those that fell, there with --explain, have no rank."""
     if invocation.json:
         emit_json({"hits": [hit.to_json(full=True) for hit in hits]})
     elif ids:
-        for hit in hits[:k]:
-            emit(clean(hit.record.id))
+        for hit in hits:
+            if hit.won:
+                emit(clean(hit.record.id))
     else:
         rows, notes = [], []
         for rank, hit in enumerate(hits, start=1):
@@ -116,7 +118,7 @@ def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, e
             text = ("* " if record.pinned else "") + record.text
             rows.append(
                 [
-                    str(rank) if rank <= k else "-",
+                    str(rank) if hit.won else "-",
                     f"{hit.score:.2f}",
                     short_id(record.id),
                     local_time(record.at),
@@ -129,18 +131,44 @@ def _print_hits(invocation: Invocation, hits: list[Hit], k: int, *, ids: bool, e
         emit_table(("#", "score", "id", "when", "speaker", "text"), rows, notes=notes)
 
 
-def _draw_hits(hits: list[Hit], k: int) -> None:
+def _draw_hits(hits: list[Hit]) -> None:
     widest = max((abs(part) for hit in hits for part in hit.parts.values()), default=0.0)
     for rank, hit in enumerate(hits, start=1):
         if rank > 1:
             emit()
         record = hit.record
         who = f"{record.speaker}: " if record.speaker else ""
-        emit(f"{rank if rank <= k else '-':>2}  {hit.score:6.2f}  {short_id(record.id)}  {local_time(record.at)}")
+        emit(f"{rank if hit.won else '-':>2}  {hit.score:6.2f}  {short_id(record.id)}  {local_time(record.at)}")
         emit(f"    {one_line(who + record.text)}")
         emit(f"    {one_line(hit.verdict)}")
         for line in bars(hit.parts, widest):
             emit(f"      {line}")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        'agentmem feedback 8c02f1aa --useful --cue "when is the launch?"',
+        'agentmem feedback 51d0be77 --useless --cue "when is the launch?"',
+    ),
+)
+@click.argument("id")
+@click.option("--useful/--useless", default=None, required=True, help="Whether it helped.")
+@click.option("--cue", default="", metavar="TEXT", help="What was asked.")
+@pass_invocation
+def feedback(invocation: Invocation, id: str, useful: bool, cue: str) -> None:
+    """Note whether a memory helped with what was asked.
+
+    The memory stays as it is, and undo takes the note back. agentmem export --feedback writes all notes, to train a
+    ranker with.
+    """
+    with invocation.open() as memory:
+        said = memory.feedback(memory.find(id).id, useful=useful, cue=cue)
+    if invocation.json:
+        emit_json({"feedback": said.to_json(full=True)})
+    else:
+        emit(clean(said.record))
+        invocation.say(f"noted as {'useful' if said.useful else 'of no use'}; step {said.step}")
 
 
 @click.command(

@@ -18,7 +18,7 @@ from agentmem_apps.cli.output import clean, coloured, local_time, one_line, plur
 if TYPE_CHECKING:
     from agentmem.records import Change, Record
 
-__all__ = ["bars", "describe", "details", "reasons", "record_row", "summary", "word_diff"]
+__all__ = ["bars", "describe", "details", "reasons", "record_row", "summary", "why", "word_diff"]
 
 _UNTOLD = frozenset({"id", "scope", "stored_at", "revision", "position", "replaced_by", "sources"})
 _BAR = 30  # columns of the longest
@@ -57,9 +57,16 @@ def bars(parts: Mapping[str, float], widest: float) -> list[str]:
     return lines
 
 
+def why(change: Change) -> str:
+    """Why it was made, in a line; "" where nobody said."""
+    return "" if change.verb == "feedback" else one_line(change.cause)
+
+
 def describe(change: Change) -> str:
     """What one change did to its record, on as many lines as the text has."""
     before, after = change.before, change.after
+    if change.verb == "feedback" and not change.erased:
+        return _said_of_it(change)
     if before is None and after is None:
         return "(erased for good: the words are gone)"
     if before is None:
@@ -68,6 +75,14 @@ def describe(change: Change) -> str:
         return f"removed: {one_line(str(before.get('text', '')))}"
     told = [_field(name, before.get(name), after.get(name)) for name in before if name not in _UNTOLD]
     return "; ".join(told) or "nothing that is shown"
+
+
+def _said_of_it(change: Change) -> str:
+    from agentmem.cues import Feedback
+
+    said = Feedback.told(change)
+    asked = f' for "{said.cue}"' if said.cue else ""
+    return one_line(f"{'useful' if said.useful else 'of no use'}{asked}")
 
 
 def _field(name: str, was: Any, becomes: Any) -> str:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from agentmem.errors import InvalidInput
 from agentmem_apps.evaluate.metrics import METRICS
 from agentmem_apps.evaluate.run import EvalReport
+from agentmem_apps.evaluate.sort import SortReport
 
-__all__ = ["comparison", "draw", "render"]
+__all__ = ["comparison", "draw", "render", "render_sort"]
 
 _HEADS: Final = {"recall": "R", "ndcg": "N", "hit": "hit", "mrr": "MRR"}
 
@@ -41,6 +42,19 @@ def comparison(reports: Sequence[EvalReport]) -> str:
     ]
     blocks.append(_table(["turn R@10, %", "n", *(one.engine for one in reports)], rows))
     return "\n\n".join(blocks)
+
+
+def render_sort(report: SortReport) -> str:
+    """Ready to print, without a newline at its end."""
+    head = (
+        f"sort  {report.books} books, {report.words:,} words, sha256 {report.sha256[:12]}  embedder {report.embedder}\n"
+        f"{report.n:,} pairs of segments of {report.segment} words; {report.seconds:.1f} s"
+    )
+    rows = [[distance, f"{n:,}", f"{100 * accuracy:.1f}"] for distance, n, accuracy in report.by_distance]
+    rows.append(["all", f"{report.n:,}", f"{100 * report.accuracy:.1f}"])
+    rows.append(["written in a shuffled order", f"{report.n:,}", f"{100 * report.control:.1f}"])
+    said = f"the one shown first is said to be the earlier in {100 * report.said_first:.1f} %"
+    return "\n\n".join([head, _table(["words between them", "pairs", "right, %"], rows), said])
 
 
 def draw(reports: Sequence[EvalReport], file: Path) -> None:
