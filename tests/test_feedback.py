@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from agentmem.cues import Feedback, Hit
 from agentmem.errors import InvalidInput, RecordNotFound
 from agentmem.memory import Memory
 from agentmem.records import Record, Scope
+from agentmem_apps.cli.app import program
 
 
 def told(memory: Memory) -> list[tuple[str, bool, str]]:
@@ -127,3 +129,26 @@ def test_it_is_handed_out_as_rows(memory: Memory, hits: list[Hit], tmp_path: Pat
     assert [(row["cue"], row["useful"]) for row in rows] == [("tea harbour", True), ("tea harbour", False)]
     assert [row["parts"] for row in rows] == [dict(hit.parts) for hit in hits]
     assert [Feedback.from_json(row) for row in rows] == list(memory.feedbacks())
+
+
+def test_the_command_line_notes_shows_takes_back_and_exports(tmp_path: Path) -> None:
+    place = ["--memory", str(tmp_path / "m"), "--embedder", "hash"]
+
+    def run(*argv: str) -> str:
+        done = CliRunner().invoke(program, [*place, *argv])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    id = run("add", "We moved the launch to 3 May.").strip()
+    assert run("feedback", id[-8:], "--useful", "--cue", "when is the launch?").strip() == id
+    run("feedback", id, "--useless")
+    assert 'useful for "when is the launch?"' in run("log")
+    assert "of no use" in run("history", id)
+    assert "what was said of it" in run("undo")
+    [row] = [json.loads(line) for line in run("export", "--feedback", "-").splitlines()]
+    assert (row["record"], row["useful"], row["cue"], row["parts"]) == (id, True, "when is the launch?", {})
+    file = tmp_path / "rows.jsonl"
+    run("export", "--feedback", str(file))
+    assert json.loads(file.read_text(encoding="utf-8")) == row
+    assert json.loads(run("feedback", id, "--useful", "--json"))["feedback"]["record"] == id
+    assert CliRunner().invoke(program, [*place, "feedback", id]).exit_code == 2  # useful or not must be said

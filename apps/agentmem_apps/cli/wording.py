@@ -73,6 +73,8 @@ def describe(change: Change) -> str:
         return clean(str((after or {}).get("text", "")))
     if after is None:
         return f"removed: {one_line(str(before.get('text', '')))}"
+    if not before and not after:  # feedback that is taken back, or stands again
+        return "what was said of it"
     told = [_field(name, before.get(name), after.get(name)) for name in before if name not in _UNTOLD]
     return "; ".join(told) or "nothing that is shown"
 
