@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentmem.aio import AsyncMemory
     from agentmem.config import Settings
-    from agentmem.cues import Context, Cue, Hit
+    from agentmem.cues import Context, Cue, Feedback, Hit
     from agentmem.embedding import Embedder
     from agentmem.errors import (
         AgentMemError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agentmem.index import Among, Index, Matches, Site
     from agentmem.ledger import Ledger, ScopedLedger
     from agentmem.memory import Memory, Stats
+    from agentmem.recall.order import Located
     from agentmem.records import Change, Place, Record, Scope, Source
     from agentmem.store import Report, Store
 
@@ -62,7 +63,8 @@ _HOMES = {
     "ledger": ("Ledger", "ScopedLedger"),
     "memory": ("Memory", "Stats"),
     "records": ("Change", "Place", "Record", "Scope", "Source"),
-    "cues": ("Context", "Cue", "Hit"),
+    "cues": ("Context", "Cue", "Feedback", "Hit"),
+    "recall.order": ("Located",),
     "store": ("Report", "Store"),
 }
 _HOME_OF = {name: home for home, listed in _HOMES.items() for name in listed}
@@ -79,6 +81,7 @@ __all__ = [
     "Cue",
     "Embedder",
     "EmbeddingError",
+    "Feedback",
     "Hit",
     "ImportFailed",
     "Index",
@@ -86,6 +89,7 @@ __all__ = [
     "InvalidInput",
     "Ledger",
     "LedgerError",
+    "Located",
     "Matches",
     "Memory",
     "MemoryClosed",

@@ -40,8 +40,9 @@ class AsyncMemory:
     """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
 
     `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), and
-    `records` and `export_lines` are left to `memory.sync`, which is the `Memory` underneath. A verb that runs already
-    is not stopped when the task that awaits it is cancelled: what it writes is written, whole.
+    `records`, `feedbacks`, `export_lines` and `feedback_lines` are left to `memory.sync`, which is the `Memory`
+    underneath. A verb that runs already is not stopped when the task that awaits it is cancelled: what it writes is
+    written, whole.
     """
 
     def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:

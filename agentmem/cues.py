@@ -81,7 +81,7 @@ class Hit(Value):
     parts: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
     won: bool = True
-    cue: str = ""
+    cue: str = field(default="", repr=False)
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     _decode: ClassVar[Decoders] = {

@@ -406,14 +406,16 @@ class Memory:
         chosen = replace(chosen, signals=(*chosen.signals, *self._stores.values()))
         return recall(view, asked, k, preset=chosen, explain=explain)
 
-    def context(self, cue: str | Cue, tokens: int = 1500, *, count: Count = estimate_tokens) -> Context:
+    def context(self, cue: str | Cue, tokens: int = 1500, *, count: Count | None = None) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget.
 
         `count` says how many tokens a text has, as your model counts; by default it is estimated on the high side. With
         tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`.
         """
         whole_number(tokens, "tokens")
-        return pack(self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE)), tokens, counted(count))
+        return pack(
+            self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE)), tokens, counted(count or estimate_tokens)
+        )
 
     def locate(self, text: str, k: int = 10) -> list[Located]:
         """In which records a text may stand, likeliest first: with what probability, and at which of their words."""

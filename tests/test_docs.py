@@ -110,6 +110,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     talk = {"speaker_a": "Ana", "speaker_b": "Bo", "session_1_date_time": "1:56 pm on 8 May, 2023", "session_1": said}
     sample = {"sample_id": "conv-1", "conversation": talk, "qa": asked}
     (tmp_path / "locomo10.json").write_text(json.dumps([sample]))
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "walden.txt").write_text(" ".join(f"On day {n} I hoed my {n} beans." for n in range(60)))
     (tmp_path / "chats" / "1").mkdir(parents=True)
     turns = [[{"id": 0, "role": "user", "content": "We moved the launch."}]]
     (tmp_path / "chats" / "1" / CHAT).write_text(json.dumps([{"batch_number": 1, "turns": turns}]))

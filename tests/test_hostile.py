@@ -256,6 +256,9 @@ SLOTS: dict[tuple[str, str], Slot] = {
             "descendants": lambda m, t: (m.descendants(t + "?"), None),
         }.items()
     },
+    ("locate", "text"): Slot(lambda m, t: (len(m.locate(t, 5)) <= 5, True), wordy),
+    ("order", "one"): Slot(lambda m, t: (0 <= m.order(t, "kept") <= 1, True), wordy),
+    ("order", "other"): Slot(lambda m, t: (0 <= m.order("kept", t) <= 1, True), wordy),
     ("feedback", "hit"): Slot(lambda m, t: (m.feedback(t + "?", useful=True), None), never),
     ("feedback", "cue"): Slot(
         lambda m, t: (m.feedback(one(m), useful=True, cue=t).cue, list(m.feedbacks())[-1].cue),
@@ -293,6 +296,7 @@ NUMBERS = {
     ("undo", "step"): lambda m, n: m.undo(step=n, dry_run=True),
     ("redo", "n"): lambda m, n: m.redo(n, dry_run=True),
     ("recall", "k"): lambda m, n: m.recall("kept", n, explain=True),
+    ("locate", "k"): lambda m, n: m.locate("kept", n),
     ("context", "tokens"): lambda m, n: m.context("kept", n),
     ("newest", "n"): lambda m, n: m.newest(n),
     ("log", "limit"): lambda m, n: m.log(n),

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 import agentmem
 from agentmem import records as words
-from agentmem.cues import Context, Cue, Hit
+from agentmem.cues import Context, Cue, Feedback, Hit
 from agentmem.errors import InvalidInput
 from agentmem.memory import Memory
 from agentmem.records import Change, Place, Record, Scope, Source, State
 from agentmem.values import LONGEST_TEXT, moment, new_id
 
-Value: TypeAlias = Change | Context | Cue | Hit | Place | Record | Source
-VALUES: list[type[Value]] = [Change, Context, Cue, Hit, Place, Record, Source]
+Value: TypeAlias = Change | Context | Cue | Feedback | Hit | Place | Record | Source
+VALUES: list[type[Value]] = [Change, Context, Cue, Feedback, Hit, Place, Record, Source]
 STATES: list[State] = ["live", "forgotten", "replaced"]
 NOON = datetime(2024, 5, 3, 12, tzinfo=UTC)
 
@@ -94,11 +94,13 @@ labels = st.none() | st.lists(texts, max_size=2).map(tuple)
 vectors = st.none() | st.lists(numbers, max_size=3).map(tuple)
 maybe_at = st.none() | times
 cues = st.builds(Cue, texts, vectors, maybe_at, maybe_at, labels, maybe, maybe, labels, futures)
-hits = st.builds(Hit, records, numbers, st.dictionaries(texts, numbers, max_size=2), texts, futures)
+parts = st.dictionaries(texts, numbers, max_size=2)
+hits = st.builds(Hit, records, numbers, parts, texts, st.booleans(), texts, futures)
+feedback = st.builds(Feedback, texts, st.booleans(), times, texts, whole, texts, parts, futures)
 contexts = st.builds(
     Context, texts, st.lists(hits, max_size=2).map(tuple), whole, whole, st.lists(texts, max_size=2).map(tuple), futures
 )
-anything: st.SearchStrategy[Value] = places | sources | records | changes | cues | hits | contexts
+anything: st.SearchStrategy[Value] = places | sources | records | changes | cues | hits | contexts | feedback
 
 
 # ── there and back ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,6 +168,7 @@ def test_values_are_frozen_and_slotted(kind: type[Value]) -> None:
         Change: Change(1, NOON, "a", "add", "r"),
         Context: Context("t"),
         Cue: Cue("t"),
+        Feedback: Feedback("r", True, NOON, "a", 1),
         Hit: Hit(Record.create("t", scope=Scope("x")), 1.0),
         Place: Place("x"),
         Record: Record.create("t", scope=Scope("x")),
@@ -204,6 +207,7 @@ _GOOD: Mapping[type[Value], dict[str, Any]] = {
     Change: {"seq": 1, "at": NOON.isoformat(), "actor": "a", "verb": "add", "record_id": "r"},
     Context: {"text": "t"},
     Cue: {},
+    Feedback: {"record": "a", "useful": True, "at": NOON.isoformat(), "actor": "a", "step": 1},
     Hit: {"record": Record("a", Scope("x"), "t", NOON, NOON).to_json(), "score": 1},
     Place: {"id": "x"},
     Record: Record("a", Scope("x"), "t", NOON, NOON).to_json(),
@@ -258,6 +262,10 @@ _TAKES: dict[tuple[type[Value], str], list[int]] = {  # the numbers of those tha
     (Change, "after"): [6],
     (Hit, "score"): [1, 2],
     (Hit, "parts"): [6],
+    (Hit, "won"): [0],
+    (Feedback, "useful"): [0],
+    (Feedback, "step"): [1],
+    (Feedback, "parts"): [6],
     (Cue, "vector"): [5],
     (Place, "coordinates"): [5],
     (Context, "tokens"): [1],
