@@ -413,9 +413,8 @@ class Memory:
         tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`.
         """
         whole_number(tokens, "tokens")
-        return pack(
-            self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE)), tokens, counted(count or estimate_tokens)
-        )
+        counts = counted(estimate_tokens if count is None else count)
+        return pack(self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE)), tokens, counts)
 
     def locate(self, text: str, k: int = 10) -> list[Located]:
         """In which records a text may stand, likeliest first: with what probability, and at which of their words."""
