@@ -110,6 +110,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     talk = {"speaker_a": "Ana", "speaker_b": "Bo", "session_1_date_time": "1:56 pm on 8 May, 2023", "session_1": said}
     sample = {"sample_id": "conv-1", "conversation": talk, "qa": asked}
     (tmp_path / "locomo10.json").write_text(json.dumps([sample]))
+    history = {
+        "haystack_session_ids": ["s1"],
+        "haystack_dates": ["2023/05/20 (Sat) 02:21"],
+        "haystack_sessions": [[{"role": "user", "content": "We moved the launch.", "has_answer": True}]],
+    }
+    one = {"question_id": "q1", "question_type": "recall", "question": "What was moved?", **history}
+    (tmp_path / "longmemeval_s.json").write_text(json.dumps([one]))
     (tmp_path / "books").mkdir()
     (tmp_path / "books" / "walden.txt").write_text(" ".join(f"On day {n} I hoed my {n} beans." for n in range(60)))
     (tmp_path / "chats" / "1").mkdir(parents=True)

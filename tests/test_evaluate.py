@@ -20,7 +20,7 @@ from agentmem.recall.presets import PRESETS
 from agentmem.records import Record, Scope
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Conversation, Dataset, Question
-from agentmem_apps.evaluate.metrics import METRICS, hit, mean, ndcg, recall, reciprocal_rank, score
+from agentmem_apps.evaluate.metrics import METRICS, hit, mean, ndcg, recall, reciprocal_rank, score, whole
 from agentmem_apps.evaluate.run import compare, evaluate, rank
 from agentmem_apps.evaluate.table import comparison, draw, render
 
@@ -41,6 +41,7 @@ def test_metrics_agree_with_a_naive_oracle(ranked: list[str], gold: set[str], k:
                 found += 1
     assert recall(ranked, gold, k) == pytest.approx(found / len(gold))
     assert hit(ranked, gold, k) == (1.0 if found else 0.0)
+    assert whole(ranked, gold, k) == (1.0 if found == len(gold) else 0.0)
 
     ranks = [place + 1 for place in range(len(ranked)) if ranked[place] in gold]
     assert reciprocal_rank(ranked, gold) == pytest.approx(1 / min(ranks) if ranks else 0)
@@ -319,8 +320,9 @@ def test_the_table_says_percent_with_one_decimal(locomo_file: Path) -> None:
     assert "set.json" in head
     assert "10 questions of 14" in head
     title, everything, *rest = turns.splitlines()
-    assert title.split() == ["turn", "level,", "%", "n", "R@5", "R@10", "R@20", "MRR", "N@5", "N@10", "hit@1"]
-    assert everything.split() == ["all", "10", *["70.5"] * 7]
+    shown = ["R@5", "R@10", "R@20", "MRR", "N@5", "N@10", "hit@1", "hit@5", "hit@10", "all@5", "all@10"]
+    assert title.split() == ["turn", "level,", "%", "n", *shown]
+    assert everything.split() == ["all", "10", *["70.5"] * 11]
     assert len({len(line) for line in (title, everything, *rest)}) == 1, "columns line up"
     assert [line.split()[0] for line in rest] == [
         "without",

@@ -89,6 +89,30 @@ def beam(invocation: Invocation, folder: Path, engines: tuple[str, ...], dump: P
 
 
 @evaluate.command(
+    "longmemeval",
+    examples=(
+        "agentmem eval longmemeval longmemeval_s.json",
+        "agentmem eval longmemeval longmemeval_s.json --embedder hash --engine bm25 --engine training-free",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_engine_option
+@_dump_option
+@_plot_option
+@pass_invocation
+def longmemeval(
+    invocation: Invocation, file: Path, engines: tuple[str, ...], dump: Path | None, plot: Path | None
+) -> None:
+    """Measure on LongMemEval, where each question has a history of its own.
+
+    Its recall_any and recall_all are hit@k and all@k. Questions that nothing answers are left out.
+    """
+    from agentmem_apps.evaluate.longmemeval import load
+
+    _measure(invocation, load, file, engines, dump, plot)
+
+
+@evaluate.command(
     "sort",
     examples=("agentmem eval sort books", "agentmem eval sort books --segment 50 --embedder hash --json"),
 )

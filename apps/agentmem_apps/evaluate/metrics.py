@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from math import log2
 from typing import Final
 
-__all__ = ["METRICS", "hit", "mean", "ndcg", "recall", "reciprocal_rank", "score"]
+__all__ = ["METRICS", "hit", "mean", "ndcg", "recall", "reciprocal_rank", "score", "whole"]
 
-METRICS: Final = ("recall@5", "recall@10", "recall@20", "mrr", "ndcg@5", "ndcg@10", "hit@1")
+METRICS: Final = (
+    *("recall@5", "recall@10", "recall@20", "mrr", "ndcg@5", "ndcg@10"),
+    *("hit@1", "hit@5", "hit@10", "all@5", "all@10"),
+)
 
 
 def recall(ranked: Sequence[str], gold: Set[str], k: int) -> float:
@@ -36,6 +39,11 @@ def hit(ranked: Sequence[str], gold: Set[str], k: int = 1) -> float:
     return float(any(id in gold for id in ranked[:k]))
 
 
+def whole(ranked: Sequence[str], gold: Set[str], k: int) -> float:
+    """1 if all the gold is among the first k: what LongMemEval calls recall_all, beside recall_any, which is `hit`."""
+    return float(gold <= set(ranked[:k]))
+
+
 def score(ranked: Iterable[str], gold: Set[str]) -> dict[str, float]:
     """All of METRICS for one question."""
     once = list(dict.fromkeys(ranked))
@@ -47,6 +55,10 @@ def score(ranked: Iterable[str], gold: Set[str]) -> dict[str, float]:
         "ndcg@5": ndcg(once, gold, 5),
         "ndcg@10": ndcg(once, gold, 10),
         "hit@1": hit(once, gold),
+        "hit@5": hit(once, gold, 5),
+        "hit@10": hit(once, gold, 10),
+        "all@5": whole(once, gold, 5),
+        "all@10": whole(once, gold, 10),
     }
 
 

@@ -13,7 +13,7 @@ from agentmem_apps.evaluate.sort import SortReport
 
 __all__ = ["comparison", "draw", "render", "render_sort"]
 
-_HEADS: Final = {"recall": "R", "ndcg": "N", "hit": "hit", "mrr": "MRR"}
+_HEADS: Final = {"recall": "R", "ndcg": "N", "hit": "hit", "all": "all", "mrr": "MRR"}
 
 
 def render(report: EvalReport) -> str:
