@@ -192,6 +192,22 @@ def by_category_table() -> list[str]:
     return lines
 
 
+def assistant_table() -> list[str]:
+    """Questions about what the assistant said."""
+    told = result("assistant")
+    lines = [
+        f"{told['n']} questions about what the assistant said, in BEAM's chats (`benchmarks/assistant.py`; MiniLM,"
+        " percent whose message is found):",
+        "",
+        "| engine | first | among 5 | among 10 | the assistant's words first |",
+        "|---|---|---|---|---|",
+    ]
+    for name, shares in told["engines"].items():
+        cells = [f"{100 * shares[what]:.1f}" for what in ("hit@1", "hit@5", "hit@10", "assistant first")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def packs_table() -> list[str]:
     """How much of the evidence a packed context holds."""
     found = result("packs")
@@ -227,7 +243,7 @@ def sort_table() -> list[str]:
 # Page → the tables between its two marks.
 PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "README.md": (recall_table, speed_table, peers_table, scale_table),
-    "docs/recall.md": (engines_table, ablation_table, by_category_table, packs_table, sort_table),
+    "docs/recall.md": (engines_table, ablation_table, by_category_table, assistant_table, packs_table, sort_table),
 }
 
 
