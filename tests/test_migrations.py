@@ -5,6 +5,7 @@ The files in `fixtures/ledgers` are made by `python -m tests.fixtures.make_ledge
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from sqlalchemy import Connection
 import agentmem
 from agentmem import Memory
 from agentmem.errors import LedgerError
-from agentmem.records import Place, Source
+from agentmem.records import Place, Scope, Source
+from agentmem_apps.doctor.salvage import salvage
 from agentmem_stores.sql import migrations
 from agentmem_stores.sql.ledger import FILE_NAME
 from tests.fakes import DigestEmbedder, given_vector
@@ -162,6 +164,17 @@ def test_its_history_and_its_erasures_are_as_they_were(ana: Memory) -> None:
     assert [change.cause for change in ana.history("hotel")] == ["first words", ""]
     assert [change.verb for change in ana.history("plan")] == ["add", "edit", "undo"]
     assert all(change.erased for change in ana.history("wrong"))
+
+
+def test_what_a_wreck_of_its_schema_holds_is_salvaged_unmigrated(old: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rescued.jsonl"
+    found = salvage(str(old), Scope("user:ana"), out, lambda done, total: None)
+    assert (found.unread, found.lost, found.others) == (0, (), ("user:bea",))
+    rescued = {line["id"]: line for line in map(json.loads, out.read_text(encoding="utf-8").splitlines()[1:])}
+    with Memory.open(old, embedder=DigestEmbedder(), scope="user:ana") as ana:
+        held = {record.id: record.to_json() for record in ana.records(states=("live", "forgotten", "replaced"))}
+    assert rescued == held
+    assert found.written == len(held) == 7
 
 
 def test_its_scopes_are_still_apart(ana: Memory, old: Path) -> None:
