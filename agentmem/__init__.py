@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentmem.aio import AsyncMemory
     from agentmem.config import Settings
-    from agentmem.cues import Context, Cue, Feedback, Hit
+    from agentmem.cues import Context, Cue, Hit
     from agentmem.embedding import Embedder
     from agentmem.errors import (
         AgentMemError,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RecordNotFound,
         UndoBlocked,
     )
+    from agentmem.feedback import Feedback
     from agentmem.index import Among, Index, Matches, Site
     from agentmem.ledger import Ledger, ScopedLedger
     from agentmem.memory import Memory, Stats
@@ -63,7 +64,8 @@ _HOMES = {
     "ledger": ("Ledger", "ScopedLedger"),
     "memory": ("Memory", "Stats"),
     "records": ("Change", "Place", "Record", "Scope", "Source"),
-    "cues": ("Context", "Cue", "Feedback", "Hit"),
+    "cues": ("Context", "Cue", "Hit"),
+    "feedback": ("Feedback",),
     "recall.order": ("Located",),
     "store": ("Report", "Store"),
 }

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from agentmem.errors import InvalidInput
-from agentmem.records import Change, Place, Record, checked
+from agentmem.records import Place, Record, checked
 from agentmem.values import (
     Decoders,
     Json,
@@ -26,7 +25,7 @@ from agentmem.values import (
     words,
 )
 
-__all__ = ["Context", "Cue", "Feedback", "Hit"]
+__all__ = ["Context", "Cue", "Hit", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,8 @@ class Cue(Value):
         return replace(self, **checked({n: v for n, v in given.items() if v is not None}, self._decode))
 
 
-def _parts(value: Any) -> dict[str, float]:
+def parts_of(value: Any) -> dict[str, float]:
+    """A hit's parts, each a finite number; InvalidInput."""
     return {plain_text(name, "parts"): number(part, name) for name, part in value.items()}
 
 
@@ -87,7 +87,7 @@ class Hit(Value):
     _decode: ClassVar[Decoders] = {
         "record": Record.from_json,
         "score": lambda v: number(v, "score"),
-        "parts": _parts,
+        "parts": parts_of,
         "verdict": text_of("verdict"),
         "won": truth("won"),
         "cue": text_of("cue"),
@@ -114,55 +114,3 @@ class Context(Value):
         "hits": lambda v: tuple(Hit.from_json(hit) for hit in many(v, "hits")),
         "left_out": lambda v: tuple(plain_text(item, "left_out") for item in many(v, "left_out")),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback(Value):
-    """What somebody said of a hit: a row to train a ranker with. `parts` are the hit's; none if only an id was given.
-
-    `record` is its id, `step` what an undo takes back.
-    """
-
-    record: str
-    useful: bool
-    at: datetime
-    actor: str
-    step: int
-    cue: str = ""
-    parts: Mapping[str, float] = field(default_factory=dict)
-    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
-
-    _decode: ClassVar[Decoders] = {
-        **{name: text_of(name) for name in ("record", "actor", "cue")},
-        "useful": truth("useful"),
-        "at": partial(moment, name="at"),
-        "step": partial(whole_number, name="step"),
-        "parts": _parts,
-    }
-
-    @staticmethod
-    def of(hit: Hit, *, useful: bool, cue: str) -> str:
-        """What the journal keeps of it, as the cause of a change. InvalidInput."""
-        said = {
-            "useful": truth("useful")(useful),
-            "cue": plain_text(cue, "cue"),
-            "parts": _parts(hit.parts),
-        }
-        return plain_text(json.dumps(said, ensure_ascii=False), "feedback")
-
-    @classmethod
-    def told(cls, change: Change) -> Self:
-        """As it was said by that change."""
-        try:
-            said = json.loads(change.cause)
-        except ValueError as error:
-            raise InvalidInput(f"the feedback of step {change.step} cannot be read: {error}") from error
-        return cls.from_json(
-            {
-                **(said if isinstance(said, dict) else {}),
-                "record": change.record_id,
-                "at": change.at,
-                "actor": change.actor,
-                "step": change.step,
-            }
-        )

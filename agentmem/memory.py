@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -19,11 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, cast
 
+from agentmem import feedback, verbs
 from agentmem import undo as undoing
-from agentmem import verbs
-from agentmem.cues import Context, Cue, Feedback, Hit
+from agentmem.cues import Context, Cue, Hit
 from agentmem.embedding import AnyEmbedder, Embedder
-from agentmem.errors import Conflict, InvalidInput, LedgerError, RecordNotFound
+from agentmem.errors import Conflict, InvalidInput, RecordNotFound
+from agentmem.export import every, record_lines, whole_file
+from agentmem.feedback import Feedback
 from agentmem.index import Progress
 from agentmem.intake import Intake, Item
 from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
@@ -435,24 +435,18 @@ class Memory:
         """
         if not isinstance(hit, Hit):
             hit = Hit(self.get(plain_text(hit, "hit")), 0.0)
-        said = Feedback.of(hit, useful=useful, cue=hit.cue if cue is None else cue)
+        said = Feedback.cause(hit, useful=useful, cue=hit.cue if cue is None else cue)
 
         def work(writer: Writer) -> Change:
             [record] = verbs.required(writer.reader, [hit.record.id])
-            return writer.write([verbs.feedback(record)], cause=said)[0]
+            return writer.write([feedback.draft(record)], cause=said)[0]
 
         return Feedback.told(self._writing.run(work))
 
     def feedbacks(self) -> Iterator[Feedback]:
         """What was said of hits here and is not taken back, oldest first. It goes with a record that is erased."""
         with self._ledger.snapshot() as reader:
-            undone = undoing.undone(reader)
-            after = 0
-            while changes := reader.changes(after=after, limit=_CHUNK):
-                after = changes[-1].seq
-                for change in changes:
-                    if change.verb == verbs.FEEDBACK and not change.erased and change.step not in undone:
-                        yield Feedback.told(change)
+            yield from feedback.standing(reader)
 
     def get(self, id: str) -> Record:
         """The record with this id, in any state."""
@@ -474,7 +468,7 @@ class Memory:
 
     def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
         """Every record in these states, in the order of writing."""
-        return _batches(lambda: self._ledger, _states(states))
+        return every(lambda: self._ledger, _states(states))
 
     def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
         """The `n` records written last, newest first."""
@@ -578,15 +572,7 @@ class Memory:
         One snapshot, however long the reading takes and whatever is written meanwhile.
         """
         with self._ledger.snapshot() as reader:
-            header = {
-                "agentmem": "export",
-                "schema": 1,
-                "scope": list(self._scope),
-                "records": sum(reader.counts().values()),
-            }
-            yield json.dumps(header, ensure_ascii=False)
-            for record in _batches(lambda: reader, ALL_STATES):
-                yield json.dumps(record.to_json(), ensure_ascii=False)
+            yield from record_lines(reader, self._scope)
 
     def feedback_lines(self) -> Iterator[str]:
         """`feedbacks` as JSONL."""
@@ -595,28 +581,11 @@ class Memory:
 
     def export(self, path: str | PathLike[str], *, feedback: bool = False) -> int:
         """Write `export_lines`, or `feedback_lines`, to a file, whole or not at all; how many records or rows."""
-        target = Path(path)
-        try:
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made 0600
-        except OSError as error:
-            raise LedgerError(f"cannot write {target}: {error.strerror}", way_out="Choose another folder.") from error
-        except ValueError as error:  # a NUL in the name
-            raise InvalidInput(f"{str(target)!r} cannot be a file's name: {error}") from error
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                count = 0 if feedback else -1  # the header is no record
-                for line in self.feedback_lines() if feedback else self.export_lines():
-                    file.write(line + "\n")
-                    count += 1
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except OSError as error:
-            raise LedgerError(
-                f"cannot write {target}: {error.strerror}", way_out="Make room, then try again."
-            ) from error
-        finally:
-            Path(name).unlink(missing_ok=True)
+        count = 0 if feedback else -1  # the header is no record
+        with whole_file(Path(path)) as file:
+            for line in self.feedback_lines() if feedback else self.export_lines():
+                file.write(line + "\n")
+                count += 1
         return count
 
 
@@ -624,10 +593,3 @@ def _states(given: Sequence[State]) -> Sequence[State]:
     if not isinstance(given, Sequence) or isinstance(given, str) or not all(state in ALL_STATES for state in given):
         raise InvalidInput(f"states must be a list of {', '.join(ALL_STATES)}, not {given!r}")
     return tuple(given)
-
-
-def _batches(reader: Callable[[], Reader], states: Sequence[State]) -> Iterator[Record]:
-    after = 0
-    while batch := reader().scan(after=after, limit=_CHUNK, states=states):
-        yield from batch
-        after = batch[-1].position

@@ -16,13 +16,11 @@ from agentmem.records import Record, RecordFields, Scope, Source, State, checked
 from agentmem.values import plain_text, whole_number
 
 __all__ = [
-    "FEEDBACK",
     "Erasure",
     "add",
     "alter",
     "descendants",
     "edit",
-    "feedback",
     "forget",
     "merge",
     "pin",
@@ -32,9 +30,6 @@ __all__ = [
     "split",
     "tag",
 ]
-
-
-FEEDBACK = "feedback"
 
 
 def required(reader: Reader, ids: Sequence[str]) -> list[Record]:
@@ -96,11 +91,6 @@ def pin(record: Record, pinned: bool) -> Draft | None:
 def tag(record: Record, add: Iterable[str], remove: Iterable[str]) -> Draft | None:
     tags = (set(record.tags) | set(checked({"tags": add})["tags"])) - set(checked({"tags": remove})["tags"])
     return alter("tag", record, tags=tuple(sorted(tags)))
-
-
-def feedback(record: Record) -> Draft:
-    """A change that leaves the record as it is; what was said of it stands in the change's cause."""
-    return Draft(FEEDBACK, record.id, {}, {}, record)
 
 
 def forget(record: Record) -> Draft | None:

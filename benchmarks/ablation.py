@@ -8,11 +8,9 @@ part of the project.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from agentmem.errors import AgentMemError
@@ -21,7 +19,7 @@ from agentmem.recall.presets import DEFAULT, PRESETS, Preset
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.run import EvalReport, compare
 from agentmem_apps.evaluate.table import comparison
-from benchmarks.measure import keep, machine_line
+from benchmarks.measure import keep, machine_line, options
 
 __all__ = ["ablations"]
 
@@ -50,12 +48,7 @@ def _figures(reports: Sequence[EvalReport]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--locomo", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--beam", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--embedder", default="minilm")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    asked = parser.parse_args()
+    asked = options(__doc__, "locomo", "beam").parse_args()
     engines, result = ablations(PRESETS[DEFAULT]), dict[str, Any]()
     try:
         for dataset in (locomo.load(asked.locomo), beam.load(asked.beam)):

@@ -8,7 +8,6 @@ of the assistant that were drawn by lot; BEAM is not part of the project.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from agentmem.recall.presets import DEFAULT, PRESETS, Preset
 from agentmem_apps.evaluate import beam
 from agentmem_apps.evaluate.dataset import Conversation, Dataset
 from agentmem_apps.evaluate.run import rank
-from benchmarks.measure import keep, machine_line
+from benchmarks.measure import keep, machine_line, options
 
 __all__ = ["Asked", "engines", "found", "questions"]
 
@@ -82,11 +81,7 @@ def _place(conversation: Conversation, asked: Asked, hits: Sequence[Hit]) -> int
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--beam", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--embedder", default="minilm")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    asked = parser.parse_args()
+    asked = options(__doc__, "beam").parse_args()
     try:
         embedder, dataset = open_embedder(asked.embedder), beam.load(asked.beam)
         shares = found(dataset, questions(), embedder)

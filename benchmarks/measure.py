@@ -5,6 +5,7 @@ A result names the versions and the kind of machine, never the machine itself. I
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -84,6 +85,16 @@ def rounded(value: Any, digits: int = 4) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(item, digits) for item in value]
     return value
+
+
+def options(about: str | None, *sets: str) -> argparse.ArgumentParser:
+    """The arguments of a benchmark on these of LoCoMo and BEAM, which are not part of the project."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in sets:
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="FILE" if name == "locomo" else "FOLDER")
+    parser.add_argument("--embedder", default="minilm")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
+    return parser
 
 
 def keep(file: Path | None, benchmark: str, result: Mapping[str, Any], packages: Sequence[str] = PACKAGES) -> None:

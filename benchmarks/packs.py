@@ -8,7 +8,6 @@ any. LoCoMo and BEAM are not part of the project.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from agentmem.errors import AgentMemError
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Dataset
 from agentmem_apps.importers.run import write
-from benchmarks.measure import keep, machine_line
+from benchmarks.measure import keep, machine_line, options
 
 __all__ = ["packed"]
 
@@ -57,12 +56,8 @@ def packed(dataset: Dataset, embedder: Embedder, budgets: Sequence[int]) -> dict
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--locomo", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--beam", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--embedder", default="minilm")
+    parser = options(__doc__, "locomo", "beam")
     parser.add_argument("--budgets", type=int, nargs="+", default=[1500, 4000], metavar="TOKENS")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
     asked = parser.parse_args()
     result: dict[str, Any] = {}
     try:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agentmem.cues import Feedback, Hit
+from agentmem.cues import Hit
 from agentmem.errors import InvalidInput, RecordNotFound
+from agentmem.feedback import Feedback
 from agentmem.memory import Memory
 from agentmem.records import Record, Scope
 from agentmem_apps.cli.app import program

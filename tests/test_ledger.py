@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,27 +15,11 @@ from agentmem import verbs
 from agentmem.errors import Conflict, EmbeddingError, RecordNotFound
 from agentmem.ledger import Draft, Ledger, ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
 from agentmem.opened import open_ledger
-from agentmem.records import Change, Record, Scope, State
-from agentmem_stores.plain import PlainLedger
+from agentmem.records import Record, State
+from tests.ledgers import ANA, ANAS_NOTES, BEA, EMBEDDER, LETTERS, PAIRS, InMemory, added, put, removal, serve, write
 
-ANA = Scope("user:ana")
-ANAS_NOTES = Scope("user:ana/notes")  # the same root
-BEA = Scope("user:bea")
 Places = Callable[[], str]
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
-EMBEDDER = "letters-3-v1"
-
-
-class InMemory(PlainLedger):
-    def __init__(self, text: str | None = None) -> None:
-        super().__init__("memory:")
-        self._text = text
-
-    def load(self) -> str | None:
-        return self._text
-
-    def save(self, text: str) -> None:
-        self._text = text
 
 
 @pytest.fixture(params=["sqlite", "plain", "postgres"])
@@ -56,33 +38,6 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def ana(ledger: Ledger) -> ScopedLedger:
     return ledger.bind(ANA)
-
-
-def write(scoped: ScopedLedger, *drafts: Draft | None, undoes: int | None = None) -> list[Change]:
-    standing = [draft for draft in drafts if draft is not None]
-    return scoped.transact(lambda transaction: transaction.write(standing, actor="ana", cause="why", undoes=undoes))
-
-
-def added(scoped: ScopedLedger, text: str, id: str | None = None) -> Record:
-    record = Record.create(text, scope=scoped.scope, id=id)
-    write(scoped, verbs.add(record, fresh=id is None))
-    return scoped.get([record.id])[0]
-
-
-def removal(record: Record) -> Draft:
-    return Draft("undo", record.id, record.to_json(), None, None)
-
-
-def put(
-    scoped: ScopedLedger,
-    positions: list[int],
-    rows: list[list[float]],
-    *,
-    embedder: str = EMBEDDER,
-    moved: tuple[int, int] | None = None,
-) -> None:
-    made = Vectors(np.array(positions, np.int64), [bytes([p % 256] * 8) for p in positions], np.array(rows, np.float32))
-    scoped.transact(lambda transaction: transaction.put_vectors(embedder, made, moved=moved))
 
 
 # ── an empty scope ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -434,12 +389,6 @@ def test_a_cursor_moves_only_from_where_it_is_believed_to_stand(ana: ScopedLedge
 
 # ── the serving embedder ─────────────────────────────────────────────────────────────────────────────────────────────
 
-LETTERS, PAIRS = Serving(EMBEDDER, "letters"), Serving("pairs-2-v1", "pairs:/a/model")
-
-
-def serve(scoped: ScopedLedger, serving: Serving, instead_of: str | None) -> bool:
-    return scoped.transact(lambda transaction: transaction.serve(serving, instead_of=instead_of))
-
 
 def test_an_embedder_serves_only_instead_of_the_one_believed_to_serve(ledger: Ledger) -> None:
     ana, notes = ledger.bind(ANA), ledger.bind(ANAS_NOTES)
@@ -527,88 +476,3 @@ def test_erasing_leaves_an_entry_without_a_body_and_nothing_else(ana: ScopedLedg
     assert ana.vectors(EMBEDDER).positions.tolist() == [kept.position]
     assert ana.changed(3) == ([], [gone.position], 4)
     assert ana.verify() == []
-
-
-# ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_ledger_keeps_its_identity_and_another_has_another(places: Places) -> None:
-    first, ids = places(), []
-    for place in (first, first, places()):
-        ledger = open_ledger(place)
-        ids.append(ledger.identity)
-        assert ledger.identity == ids[-1]
-        assert ledger.folder == (None if "://" in place else Path(place))
-        ledger.close()
-    assert ids[0] == ids[1] != ids[2]
-
-
-def test_a_copy_of_a_ledgers_files_has_its_identity(tmp_path: Path) -> None:
-    ids = []
-    for folder in ("a.mem", "copy.mem"):
-        ledger = open_ledger(tmp_path / folder)
-        ids.append(ledger.identity)
-        ledger.close()
-        if folder == "a.mem":
-            shutil.copytree(tmp_path / folder, tmp_path / "copy.mem")
-    assert ids[0] == ids[1]
-
-
-def test_a_plain_ledger_is_given_an_identity_once_whether_it_is_asked_or_written_to_first() -> None:
-    asked = InMemory()
-    first = asked.identity
-    added(asked.bind(ANA), "text")
-    assert asked.identity == InMemory(asked.load()).identity == first
-    written = InMemory()
-    added(written.bind(ANA), "text")
-    assert written.identity == InMemory(written.load()).identity != first
-    assert asked.folder is None
-
-
-def test_a_plain_state_of_the_first_version_is_read_and_given_what_it_lacks() -> None:
-    ledger = InMemory()
-    record = added(ledger.bind(ANA), "text")
-    state = json.loads(ledger.load() or "")
-    del state["identity"], state["scopes"][str(ANA)]["serving"]
-    old = InMemory(json.dumps(state))
-    ana = old.bind(ANA)
-    assert (ana.serving(), ana.scan()) == (None, [record])
-    assert serve(ana, LETTERS, None)
-    assert (InMemory(old.load()).identity, InMemory(old.load()).bind(ANA).serving()) == (old.identity, LETTERS)
-
-
-# ── many handles ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_snapshot_stands_still_while_others_write(places: Places) -> None:
-    place = places()
-    ledger, other = open_ledger(place), open_ledger(place)
-    try:
-        ana = ledger.bind(ANA)
-        record = added(ana, "before")
-        with ana.snapshot() as reader:
-            assert reader.head() == 1
-            added(other.bind(ANA), "after")
-            write(ana, verbs.forget(record))
-            assert (reader.head(), reader.scan(), len(reader.changes())) == (1, [record], 1)
-        assert (ana.head(), ana.counts()) == (3, {"live": 1, "forgotten": 1})
-    finally:
-        ledger.close()
-        other.close()
-
-
-def test_what_one_handle_wrote_another_sees_at_once_and_a_new_one_later(places: Places) -> None:
-    place = places()
-    first, second = open_ledger(place), open_ledger(place)
-    assert second.bind(ANA).head() == 0
-    record = added(first.bind(ANA), "text")
-    assert second.bind(ANA).scan() == [record]
-    assert added(second.bind(ANA), "more").position == 2
-    assert first.bind(ANA).head() == 2
-    for ledger in (first, second):
-        ledger.close()
-        ledger.close()
-    third = open_ledger(place, create=False)
-    assert [record.text for record in third.bind(ANA).scan()] == ["text", "more"]
-    assert third.size() >= 8192  # a page or two
-    third.close()

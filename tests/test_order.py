@@ -66,6 +66,15 @@ def test_what_happened_earlier_comes_first_then_what_was_written_first(memory: M
     assert memory.scope("user:bea").order("one", "other") == 0.5
 
 
+def test_a_pasted_book_is_located_by_its_first_pages(memory: Memory) -> None:
+    pages = story(1_200)
+    memory.add(" ".join(pages[:300]))
+    memory.add(" ".join(pages[300:600]))
+    [first, *_] = memory.locate(" ".join(pages) + " xyzzy" * 100_000)
+    assert first.start in (0, -300)
+    assert memory.locate(" ".join(pages[350:400]))[0].start == 50
+
+
 @pytest.mark.parametrize("odd", ["", " ", "\0", "\ud800", 5])
 def test_a_text_that_is_none_is_refused(memory: Memory, odd: str) -> None:
     memory.add("tea")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 import agentmem
 from agentmem import records as words
-from agentmem.cues import Context, Cue, Feedback, Hit
+from agentmem.cues import Context, Cue, Hit
 from agentmem.errors import InvalidInput
+from agentmem.feedback import Feedback
 from agentmem.memory import Memory
 from agentmem.records import Change, Place, Record, Scope, Source, State
 from agentmem.values import LONGEST_TEXT, moment, new_id

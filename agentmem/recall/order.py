@@ -19,6 +19,7 @@ from agentmem.records import Record
 __all__ = ["Located", "before", "located"]
 
 _RUN: Final = 3  # words
+_LONGEST: Final = 1_000  # words of a text that are looked for: a pasted book begins where its first pages do
 _VERBATIM: Final = 10.0  # more than any engine's best hit is ahead of its others
 
 
@@ -43,7 +44,7 @@ def located(text: str, hits: Sequence[Hit]) -> list[Located]:
     A hit's probability is its share of the sum of all exp(score + 10 · found), where `found` is the share of the
     text's runs of three words that stand in the record: where they do, the words decide.
     """
-    words = _words(text)
+    words = _words(text)[:_LONGEST]
     placed = [(hit, *_placed(words, _words(hit.record.text))) for hit in hits]
     weights = np.array([hit.score + _VERBATIM * found for hit, _, found in placed])
     shares = np.exp(weights - weights.max(initial=0.0))
@@ -72,10 +73,11 @@ def _placed(words: Sequence[str], held: Sequence[str]) -> tuple[int, float]:
     runs say, else most words; 0 if none is there."""
     start, found = 0, 0.0
     for width in (1, _RUN):
-        at: dict[tuple[str, ...], int] = {}
-        for place in range(len(held) - width, -1, -1):
-            at[tuple(held[place : place + width])] = place  # the first of several
         runs = [tuple(words[place : place + width]) for place in range(len(words) - width + 1)]
+        wanted, at = set(runs), dict[tuple[str, ...], int]()
+        for place in range(len(held) - width + 1):
+            if (run := tuple(held[place : place + width])) in wanted:
+                at.setdefault(run, place)  # the first of several
         said = [at[run] - place for place, run in enumerate(runs) if run in at]
         if said:
             start = median_low(said)

@@ -80,7 +80,7 @@ def describe(change: Change) -> str:
 
 
 def _said_of_it(change: Change) -> str:
-    from agentmem.cues import Feedback
+    from agentmem.feedback import Feedback
 
     said = Feedback.told(change)
     asked = f' for "{said.cue}"' if said.cue else ""

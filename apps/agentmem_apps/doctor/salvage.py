@@ -8,9 +8,7 @@ a server's ledger there is nothing to salvage here: its own tools look after dam
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias, cast
 
 from agentmem.errors import InvalidInput, LedgerError
+from agentmem.export import whole_file
 from agentmem.index import Progress
 from agentmem.records import Record, Scope
 from agentmem.values import ODD
@@ -54,19 +53,10 @@ def salvage(memory: str, scope: Scope, target: Path, progress: Progress) -> Salv
         raise InvalidInput("only a ledger in a folder can be salvaged", way_out="Ask the server's own tools.")
     if target.exists():
         raise InvalidInput(f"{target} is there already", way_out="Name a file that is not there yet.")
-    try:
-        with closing(_connected(folder / FILE_NAME)) as connection:
-            wreck = _Wreck(connection, scope)
-            handle, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")  # made 0600
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                    found = wreck.write(file, progress)
-                Path(name).replace(target)
-                return found
-            finally:
-                Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise LedgerError(f"{target} cannot be written: {error.strerror}", way_out="Choose another place.") from error
+    with closing(_connected(folder / FILE_NAME)) as connection:
+        wreck = _Wreck(connection, scope)
+        with whole_file(target) as file:
+            return wreck.write(file, progress)
 
 
 def _connected(file: Path) -> sqlite3.Connection:

@@ -14,9 +14,8 @@ from sqlalchemy import Dialect, Select, TextClause, bindparam, insert, select, t
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 
+from agentmem_stores.sql.heads import ADVANCE, HEAD, whole
 from agentmem_stores.sql.schema import (
-    ADVANCE,
-    HEAD,
     RECORD_COLUMNS,
     UNCOUNTED,
     embedders,
@@ -24,7 +23,6 @@ from agentmem_stores.sql.schema import (
     key_of,
     records,
     vectors,
-    whole,
 )
 
 # Text, because Core has this form apart for each database. What is selected from nothing has no type but its cast.

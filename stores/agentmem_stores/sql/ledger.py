@@ -22,10 +22,10 @@ from agentmem.records import Record, Scope
 from agentmem.verify import disagreements
 from agentmem_stores.sql import migrations
 from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
+from agentmem_stores.sql.heads import COUNT, whole
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import CHUNK, SqlReader
 from agentmem_stores.sql.schema import (
-    COUNT,
     LAST_SCOPE,
     TO_RECLAIM,
     UNCOUNTED,
@@ -35,7 +35,6 @@ from agentmem_stores.sql.schema import (
     roots,
     row_record,
     scopes,
-    whole,
 )
 from agentmem_stores.sql.sqlite import Sqlite
 from agentmem_stores.sql.transaction import SqlTransaction

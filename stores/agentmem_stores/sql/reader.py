@@ -23,9 +23,9 @@ from agentmem.errors import LedgerError
 from agentmem.ledger import Delta, Segment, Serving, Vectors
 from agentmem.records import Change, Record, Scope, State
 from agentmem_stores.sql import schema
+from agentmem_stores.sql.heads import HEAD, whole
 from agentmem_stores.sql.schema import (
     CHANGE_COLUMNS,
-    HEAD,
     RECORD_COLUMNS,
     cursors,
     embedders,
@@ -160,7 +160,7 @@ class SqlReader:
     def head(self) -> int:
         if self._ids is None:
             return 0
-        return self._connection.scalar(HEAD, schema.whole(*self._ids)) or 0
+        return self._connection.scalar(HEAD, whole(*self._ids)) or 0
 
     def changed(self, after: int, limit: int | None = None) -> Delta:
         head = self.head()

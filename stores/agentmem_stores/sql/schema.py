@@ -16,7 +16,6 @@ from typing import Any, Final, cast
 import orjson
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -31,13 +30,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    select,
     text,
-    update,
 )
 
 from agentmem.records import Change, Place, Record, Scope, Source, State
@@ -221,33 +214,6 @@ jobs = Table(
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-# The statements of an add are compiled once, with no value bound but by name: hence the literals.
-_IS_UNCOUNTED = roots.c.head == literal_column(str(UNCOUNTED))
-_LOW: BindParameter[int] = bindparam("low", type_=BigInteger)
-_NEWEST = select(func.coalesce(func.max(journal.c.key) - _LOW, literal_column("0"))).where(
-    journal.c.key.between(_LOW, bindparam("high", type_=BigInteger))
-)
-
-
-def whole(scope_id: int, root_id: int) -> dict[str, int]:
-    """What the statements below ask of a scope and its root."""
-    return {"low": key_of(scope_id, 0), "high": key_of(scope_id, LAST_NUMBER), "root": root_id}
-
-
-# The head of a root, and its counter.
-HEAD = select(case((_IS_UNCOUNTED, _NEWEST.scalar_subquery()), else_=roots.c.head), roots.c.head).where(
-    roots.c.id == bindparam("root")
-)
-ADVANCE = (
-    update(roots)
-    .where(roots.c.id == bindparam("root"), ~_IS_UNCOUNTED)
-    .values(head=roots.c.head + bindparam("by"))
-    .returning(roots.c.head)
-)
-# From now on the root's changes are counted.
-COUNT = update(roots).where(roots.c.id == bindparam("root"), _IS_UNCOUNTED).values(head=_NEWEST.scalar_subquery())
 
 
 def to_micros(at: datetime) -> int:

@@ -14,10 +14,10 @@ from agentmem.records import Change, Record, Scope
 from agentmem.values import now
 from agentmem_stores.sql import schema
 from agentmem_stores.sql.engine import driver_of
+from agentmem_stores.sql.heads import COUNT, whole
 from agentmem_stores.sql.hot import HotStatements
 from agentmem_stores.sql.reader import SqlReader, chunks
 from agentmem_stores.sql.schema import (
-    COUNT,
     LAST_NUMBER,
     RECORD_COLUMNS,
     cursors,
@@ -246,7 +246,7 @@ class SqlTransaction(SqlReader):
             self._connection.execute(insert(serving).values(scope_id=scope_id, **values))
         else:
             self._connection.execute(update(serving).where(serving.c.scope_id == scope_id).values(values))
-            self._connection.execute(COUNT, schema.whole(*ids))  # no entry will tell
+            self._connection.execute(COUNT, whole(*ids))  # no entry will tell
             self._hot.advance(self._driver, ids, 1)
         return True
 

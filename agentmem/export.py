@@ -1,0 +1,60 @@
+"""What leaves a memory: a scope's records as lines, and a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from agentmem.errors import InvalidInput, LedgerError
+from agentmem.ledger import Reader
+from agentmem.records import Record, Scope, State
+
+__all__ = ["every", "record_lines", "whole_file"]
+
+_CHUNK = 1_000  # records read by one statement
+
+
+def every(reader: Callable[[], Reader], states: Sequence[State]) -> Iterator[Record]:
+    """All records in these states, in the order of writing. The reader is asked for again before each statement."""
+    after = 0
+    while batch := reader().scan(after=after, limit=_CHUNK, states=states):
+        yield from batch
+        after = batch[-1].position
+
+
+def record_lines(reader: Reader, scope: Scope) -> Iterator[str]:
+    """JSONL: a header, then every record in every state; lossless."""
+    counts = reader.counts()
+    header = {"agentmem": "export", "schema": 1, "scope": list(scope), "records": sum(counts.values())}
+    yield json.dumps(header, ensure_ascii=False)
+    for record in every(lambda: reader, ("live", "forgotten", "replaced")):
+        yield json.dumps(record.to_json(), ensure_ascii=False)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[TextIO]:
+    """A file to write UTF-8 to (0600), which takes the target's place once all of it is on the disk.
+
+    When the block fails, nothing is left of it. LedgerError when it cannot be made or written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")  # made 0600
+    except OSError as error:
+        raise LedgerError(f"cannot write {target}: {error.strerror}", way_out="Choose another folder.") from error
+    except ValueError as error:  # a NUL in the name
+        raise InvalidInput(f"{str(target)!r} cannot be a file's name: {error}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except OSError as error:
+        raise LedgerError(f"cannot write {target}: {error.strerror}", way_out="Make room, then try again.") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
