@@ -2,8 +2,9 @@
 
 An embedder turns texts into vectors and nothing else. Its `id` names model, dimension and version: vectors are kept
 under it, and vectors of two ids are never compared. Opening an embedder must be cheap and must never reach the
-network; weights are loaded at the first `embed`. Two more methods are optional: `embed_cue`, for models that embed a
-question otherwise than a text, and `close`.
+network; weights are loaded at the first `embed`. More methods are optional: `embed_cue`, for models that embed a
+question otherwise than a text, and `close`; `embed_tokens`, for those that give each
+token a vector too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentmem.errors import EmbeddingError
 from agentmem.records import Record
@@ -27,11 +28,15 @@ __all__ = [
     "CueEmbedder",
     "Embedder",
     "LangChainEmbeddings",
+    "TokenEmbedder",
+    "Tokens",
     "cue_embedded",
     "embed_checked",
+    "embed_tokens_checked",
     "embedding_text",
     "open_embedder",
     "text_digest",
+    "token_embedder",
     "unit_rows",
 ]
 
@@ -56,6 +61,26 @@ class CueEmbedder(Embedder, Protocol):
 
     def embed_cue(self, text: str) -> NDArray[np.float32]:
         """float32[dimension], near to the texts that answer the question."""
+        ...
+
+
+class Tokens(NamedTuple):
+    """What one pass of a model says of a text.
+
+    `vector`: the text's own, float32[dimension]. `tokens`: float32[n, width], one a token, of length 1; `spans`:
+    int32[n, 2], where in the text each stands.
+    """
+
+    vector: NDArray[np.float32]
+    tokens: NDArray[np.float32]
+    spans: NDArray[np.int32]
+
+
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder whose recalls may go by single words in their context: late interaction, Khattab and Zaharia 2020."""
+
+    def embed_tokens(self, texts: Sequence[str]) -> Sequence[Tokens]:
+        """One for each text, whose `vector` is what `embed` gives. All tokens have one width, 255 at most."""
         ...
 
 
@@ -108,6 +133,38 @@ def cue_embedded(embedder: Embedder, text: str) -> NDArray[np.float32]:
     ask = getattr(embedder, "embed_cue", None)
     row: NDArray[np.float32] = _checked(embedder, 1, lambda: embedder.embed([text]) if ask is None else [ask(text)])[0]
     return row
+
+
+def token_embedder(embedder: Embedder) -> TokenEmbedder | None:
+    """The embedder, if it gives its tokens' vectors too."""
+    return cast(TokenEmbedder, embedder) if callable(getattr(embedder, "embed_tokens", None)) else None
+
+
+def embed_tokens_checked(embedder: TokenEmbedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[Tokens]]:
+    """As `embed_checked`, and the same answer's tokens; EmbeddingError also for tokens that are not as promised."""
+    import numpy as np
+
+    found: list[Tokens] = []
+
+    def answer() -> ArrayLike:
+        found.extend(Tokens(*one) for one in embedder.embed_tokens(texts))
+        empty = np.empty((0, embedder.dimension), np.float32)
+        return np.array([one.vector for one in found], np.float32) if found else empty
+
+    matrix = _checked(embedder, len(texts), answer)
+    widths = set()
+    checked = []
+    for text, (vector, tokens, spans) in zip(texts, found, strict=True):
+        tokens, spans = np.asarray(tokens, np.float32), np.asarray(spans, np.int32)
+        if tokens.ndim != 2 or spans.shape != (len(tokens), 2) or not 0 < tokens.shape[1] < 256:
+            raise EmbeddingError(f"{embedder.id} gave tokens of shape {tokens.shape} with spans of {spans.shape}")
+        if not np.isfinite(tokens).all() or bool((spans < 0).any()) or bool((spans > len(text)).any()):
+            raise EmbeddingError(f"{embedder.id} gave a token that is not finite, or that is outside its text")
+        widths.add(tokens.shape[1])
+        checked.append(Tokens(vector, unit_rows(tokens), spans))
+    if len(widths) > 1:
+        raise EmbeddingError(f"{embedder.id} gave tokens of several widths: {sorted(widths)}")
+    return matrix, checked
 
 
 def _checked(embedder: Embedder, count: int, answer: Callable[[], ArrayLike]) -> NDArray[np.float32]:

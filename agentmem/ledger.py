@@ -53,11 +53,16 @@ class Delta(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """Vectors by position: int64[n], one digest of the embedded text each (8 bytes), float32[n, dimension]."""
+    """Vectors by position: int64[n], one digest of the embedded text each (8 bytes), float32[n, dimension].
+
+    `tokens`: what the embedder says of each text's tokens, in its owner's bytes. Written with the vectors and never
+    without; read apart, by `Reader.tokens`. Empty when there are none of any of them.
+    """
 
     positions: NDArray[np.int64]
     digests: list[bytes]
     matrix: NDArray[np.float32]
+    tokens: Sequence[bytes] = ()
 
 
 class Serving(NamedTuple):
@@ -153,6 +158,10 @@ class Reader(Protocol):
         """The vectors of these positions (None: of all), by position; positions without one are left out."""
         ...
 
+    def tokens(self, embedder: str, positions: Sequence[int]) -> dict[int, bytes]:
+        """What was kept of these positions' tokens; those of which nothing was are left out."""
+        ...
+
     def segments(self, projection: str) -> list[Segment]:
         """What was kept of the projection in this scope, by `until`."""
         ...
@@ -178,7 +187,8 @@ class Transaction(Reader, Protocol):
         ...
 
     def put_vectors(self, embedder: str, vectors: Vectors, *, moved: tuple[int, int] | None = None) -> None:
-        """Keep vectors under the embedder's id, replacing older ones; positions that hold no row by now are skipped.
+        """Keep vectors under the embedder's id, replacing older ones, tokens included; positions that hold no row by
+        now are skipped.
 
         `moved=(since, until)` moves the embedder's cursor, and if it does not stand at `since`, nothing is done:
         another process has come further with newer words, or has dropped the vectors meanwhile.

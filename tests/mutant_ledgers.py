@@ -168,6 +168,18 @@ class KeepsVectors(_Broken):
         transaction._remove = types.MethodType(lambda t, at: t._kept.records.pop(at, None), transaction)
 
 
+class KeepsTokens(_Broken):
+    def tamper(self, transaction: Any) -> None:
+        sound = transaction.put_vectors
+
+        def put_vectors(embedder: str, vectors: Any, *, moved: tuple[int, int] | None = None) -> None:
+            held = dict(transaction._kept.tokens.get(embedder, {}))
+            sound(embedder, vectors, moved=moved)
+            transaction._kept.tokens[embedder] = held | transaction._kept.tokens.get(embedder, {})
+
+        transaction.put_vectors = put_vectors
+
+
 class KeepsBodies(_Broken):
     def tamper(self, transaction: Any) -> None:
         def erase(ids: Sequence[str], **more: Any) -> list[Change]:
@@ -317,6 +329,7 @@ BROKEN: Final[dict[LedgerSubject, str]] = {
     ledger(TakesAnIdTwice): "an id that is here already is a conflict and alters nothing",
     ledger(MovesWhatComesBack): "a position is kept over undo and redo and never given to another",
     ledger(KeepsVectors): "vectors of rows that are gone are skipped and go with their rows",
+    ledger(KeepsTokens): "tokens come and go with their vectors",
     ledger(KeepsBodies): "erasing leaves an entry without a body and nothing else",
     ledger(MovesAnyCursor): "a cursor moves only from where it is believed to stand",
     ledger(ServesAnybody): "an embedder serves only instead of the one believed to serve",

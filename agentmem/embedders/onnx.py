@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,22 @@ from agentmem.embedders.foreign import bars_hidden, foreign, warnings_hidden
 from agentmem.embedding import unit_rows
 from agentmem.errors import EmbeddingError
 
-__all__ = ["OnnxEncoder", "export"]
+__all__ = ["OnnxEncoder", "Pass", "export"]
 
 _BATCH: Final = 32  # texts a run; 8 and 64 are no faster on 2 cores
 _WINDOW: Final = 4096  # texts that are sorted by length together
 _AGREE: Final = 1e-4  # a graph whose vectors stray further than this from torch's is not used
 _PROBES: Final = ("a", "The launch was moved to 3 May.", "one two three four five six seven eight nine ten " * 20)
+
+
+class Pass(NamedTuple):
+    """One text's way through the network: float32[tokens, dimension], where each token stands in the text, and which of
+    them stand for nothing in it (1)."""
+
+    row: int
+    states: NDArray[np.float32]
+    spans: list[tuple[int, int]]
+    special: list[int]
 
 
 class OnnxEncoder:
@@ -55,26 +65,39 @@ class OnnxEncoder:
         self._padding = model.padding
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32[len(texts), dimension]"""
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         with foreign(f"embed {len(texts)} texts with ONNX Runtime"):
-            for start in range(0, len(texts), _WINDOW):
-                window = [text.strip() for text in texts[start : start + _WINDOW]]
-                tokens = [found.ids for found in self._tokenizer.encode_batch(window)]
-                order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-                for first in range(0, len(order), _BATCH):
-                    rows = order[first : first + _BATCH]
-                    vectors[[start + row for row in rows]] = self._means([tokens[row] for row in rows])
+            for rows, read, states in self._batches(texts):
+                lengths = np.array([len(found.ids) for found in read])
+                mask = np.arange(states.shape[1]) < lengths[:, None]
+                vectors[rows] = np.einsum("bsd,bs->bd", states, mask.astype(np.float32)) / lengths[:, None]
         return unit_rows(vectors)
 
-    def _means(self, tokens: list[list[int]]) -> NDArray[np.float32]:
-        lengths = np.array([len(ids) for ids in tokens])
+    def passes(self, texts: Sequence[str]) -> Iterator[Pass]:
+        """What the network says of each text, in any order: texts of like length go together."""
+        with foreign(f"embed {len(texts)} texts with ONNX Runtime"):
+            for rows, read, states in self._batches(texts):
+                for row, found, state in zip(rows, read, states, strict=True):
+                    yield Pass(row, state[: len(found.ids)], found.offsets, found.special_tokens_mask)
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[Any], NDArray[np.float32]]]:
+        """Numbers of texts, how each was read, and float32[texts, tokens, dimension]."""
+        for start in range(0, len(texts), _WINDOW):
+            read = self._tokenizer.encode_batch(list(texts[start : start + _WINDOW]))
+            order = sorted(range(len(read)), key=lambda row: len(read[row].ids))
+            for first in range(0, len(order), _BATCH):
+                rows = order[first : first + _BATCH]
+                yield [start + row for row in rows], [read[row] for row in rows], self._states([read[r] for r in rows])
+
+    def _states(self, read: list[Any]) -> NDArray[np.float32]:
+        lengths = np.array([len(found.ids) for found in read])
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(mask.shape, self._padding, dtype=np.int64)
-        ids[mask] = np.concatenate(tokens)
+        ids[mask] = np.concatenate([found.ids for found in read])
         feeds = {"input_ids": ids, "attention_mask": mask.astype(np.int64), "token_type_ids": np.zeros_like(ids)}
         (states,) = self._session.run([self._output], {name: feeds[name] for name in self._inputs})
-        means = np.einsum("bsd,bs->bd", states, mask.astype(np.float32)) / lengths[:, None]
-        return cast("NDArray[np.float32]", means)
+        return cast("NDArray[np.float32]", states)
 
 
 def export(model: ModelFolder, graph: Path, tokenizer: Path) -> None:

@@ -38,6 +38,7 @@ class _Kept:
     records: dict[int, Record] = field(default_factory=dict)  # by position
     journal: list[tuple[int, Change]] = field(default_factory=list)  # (position, change)
     vectors: dict[str, dict[int, tuple[str, str]]] = field(default_factory=dict)  # embedder → position → hex, base64
+    tokens: dict[str, dict[int, str]] = field(default_factory=dict)  # embedder → position → base64
     cursors: dict[str, int] = field(default_factory=dict)
     segments: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # projection → until, base64
     serving: Serving | None = None
@@ -48,6 +49,7 @@ class _Kept:
             {position: replace(Record.from_json(body), position=position) for position, body in data["records"]},
             [(position, Change.from_json(body)) for position, body in data["journal"]],
             {name: {int(at): tuple(pair) for at, pair in kept.items()} for name, kept in data["vectors"].items()},
+            {name: {int(at): body for at, body in kept.items()} for name, kept in data.get("tokens", {}).items()},
             data["cursors"],
             {name: [(until, body) for until, body in kept] for name, kept in data.get("segments", {}).items()},
             Serving(*data["serving"]) if data.get("serving") else None,  # none in states of 0.1
@@ -58,6 +60,7 @@ class _Kept:
             "records": [[position, record.to_json()] for position, record in self.records.items()],
             "journal": [[position, change.to_json()] for position, change in self.journal],
             "vectors": self.vectors,
+            "tokens": self.tokens,
             "cursors": self.cursors,
             "segments": self.segments,
             "serving": self.serving,
@@ -219,6 +222,10 @@ class _PlainReader:
         matrix = np.array(rows, np.float32) if rows else np.empty((0, 0), np.float32)
         return Vectors(np.array(chosen, np.int64), [bytes.fromhex(kept[position][0]) for position in chosen], matrix)
 
+    def tokens(self, embedder: str, positions: Sequence[int]) -> dict[int, bytes]:
+        kept = self._kept.tokens.get(embedder, {})
+        return {position: base64.b64decode(kept[position]) for position in positions if position in kept}
+
     def segments(self, projection: str) -> list[Segment]:
         kept = self._kept.segments.get(projection, [])
         return [Segment(until, base64.b64decode(body)) for until, body in kept]
@@ -257,8 +264,10 @@ class _PlainTransaction(_PlainReader):
 
     def _remove(self, position: int) -> None:
         self._kept.records.pop(position, None)
-        for kept in self._kept.vectors.values():
-            kept.pop(position, None)
+        for vectors in self._kept.vectors.values():
+            vectors.pop(position, None)
+        for tokens in self._kept.tokens.values():
+            tokens.pop(position, None)
 
     def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         self._kept.journal = [
@@ -278,13 +287,21 @@ class _PlainTransaction(_PlainReader):
         for position, digest, row in zip(vectors.positions.tolist(), vectors.digests, vectors.matrix, strict=True):
             if position in self._kept.records:
                 kept[position] = (digest.hex(), base64.b64encode(row.astype("<f4").tobytes()).decode())
+        tokens = self._kept.tokens.setdefault(embedder, {})
+        for position in vectors.positions.tolist():
+            tokens.pop(position, None)
+        for position, body in zip(vectors.positions.tolist(), vectors.tokens, strict=False):
+            if position in kept and body:
+                tokens[position] = base64.b64encode(body).decode()
 
     def drop_vectors(self, embedder: str, positions: Sequence[int] | None = None) -> None:
         if positions is not None:
             for position in positions:
                 self._kept.vectors.get(embedder, {}).pop(position, None)
+                self._kept.tokens.get(embedder, {}).pop(position, None)
             return
         self._kept.vectors.pop(embedder, None)
+        self._kept.tokens.pop(embedder, None)
         self._kept.cursors.pop(vectors_cursor(embedder), None)
 
     def put_segment(self, projection: str, segment: Segment, *, standing: Sequence[int], kept: int) -> bool:

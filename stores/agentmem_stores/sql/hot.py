@@ -22,6 +22,7 @@ from agentmem_stores.sql.schema import (
     journal,
     key_of,
     records,
+    tokens,
     vectors,
 )
 
@@ -31,6 +32,15 @@ _PUT_VECTOR = text(
     " SELECT :scope_id, :embedder_id, :position, :digest, :data"
     f" WHERE EXISTS (SELECT 1 FROM {records.name} WHERE key = :record)"
     " ON CONFLICT (scope_id, embedder_id, position) DO UPDATE SET digest = excluded.digest, data = excluded.data"
+)
+_PUT_TOKENS = text(
+    f"INSERT INTO {tokens.name} (scope_id, embedder_id, position, data)"
+    " SELECT :scope_id, :embedder_id, :position, :tokens"
+    f" WHERE EXISTS (SELECT 1 FROM {records.name} WHERE key = :record)"
+    " ON CONFLICT (scope_id, embedder_id, position) DO UPDATE SET data = excluded.data"
+)
+_DROP_TOKENS = text(
+    f"DELETE FROM {tokens.name} WHERE scope_id = :scope_id AND embedder_id = :embedder_id AND position = :position"
 )
 
 
@@ -77,6 +87,8 @@ class HotStatements:
             select(embedders.c.id, embedders.c.dimension).where(embedders.c.name == bindparam("name")), dialect
         )
         self._vectors = _Compiled(_PUT_VECTOR, dialect)
+        self._tokens = _Compiled(_PUT_TOKENS, dialect)
+        self._no_tokens = _Compiled(_DROP_TOKENS, dialect)
         self._dialect = dialect
         self._at: dict[int, _Compiled] = {}  # by how many positions it asks for
         self._head = _Compiled(HEAD, dialect)
@@ -126,3 +138,10 @@ class HotStatements:
     def put_vectors(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert or replace each, unless no record stands at its position."""
         self._vectors.run(driver, rows)
+
+    def put_tokens(self, driver: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """As `put_vectors`; a row whose `tokens` are empty takes away what is there."""
+        if told := [row for row in rows if row["tokens"]]:
+            self._tokens.run(driver, told)
+        if silent := [row for row in rows if not row["tokens"]]:
+            self._no_tokens.run(driver, silent)

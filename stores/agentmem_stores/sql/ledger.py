@@ -298,6 +298,7 @@ class SqlScope:
     changed = _reading(SqlReader.changed)
     changes = _reading(SqlReader.changes)
     vectors = _reading(SqlReader.vectors)
+    tokens = _reading(SqlReader.tokens)
 
     def verify(self) -> list[str]:
         with self._ledger.reading() as connection:

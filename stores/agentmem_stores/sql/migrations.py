@@ -79,7 +79,16 @@ def m004_keys(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER INDEX records_scope_id_id_key1 RENAME TO records_scope_id_id_key")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments, m004_keys]
+def m005_tokens(connection: Connection) -> None:
+    """What an embedder says of a text's tokens."""
+    binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    connection.exec_driver_sql(
+        "CREATE TABLE tokens (scope_id INTEGER NOT NULL, embedder_id INTEGER NOT NULL, position BIGINT NOT NULL,"
+        f" data {binary} NOT NULL, PRIMARY KEY (scope_id, embedder_id, position))"
+    )
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments, m004_keys, m005_tokens]
 
 
 def known() -> list[str]:

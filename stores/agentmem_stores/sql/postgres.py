@@ -230,7 +230,7 @@ class Postgres:
         long as those are kept, and, until it is written over, in pages of the table's file: `VACUUM FULL` rewrites
         those, and shuts everybody out while it does, so it is left to whoever runs the server.
         """
-        glance(self, lambda connection: connection.exec_driver_sql("VACUUM records, journal, vectors"))
+        glance(self, lambda connection: connection.exec_driver_sql("VACUUM records, journal, vectors, tokens"))
 
     def verify(self, connection: Connection) -> list[str]:
         """The server checks its pages as they are read, and the survey of rows and journal reads them all."""

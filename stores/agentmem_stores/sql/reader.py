@@ -36,6 +36,7 @@ from agentmem_stores.sql.schema import (
     records,
     segments,
     serving,
+    tokens,
     vectors,
 )
 
@@ -247,6 +248,17 @@ class SqlReader:
             [digest for _, digest, _ in found],
             matrix,
         )
+
+    def tokens(self, embedder: str, positions: Sequence[int]) -> dict[int, bytes]:
+        known = select(embedders.c.id).where(embedders.c.name == embedder).scalar_subquery()
+        query = select(tokens.c.position, tokens.c.data).where(
+            tokens.c.scope_id == self._scope_id, tokens.c.embedder_id == known
+        )
+        found: dict[int, bytes] = {}
+        for chunk in chunks(sorted(positions)):
+            rows = self._connection.execute(query.where(tokens.c.position.in_(chunk)))
+            found |= {position: bytes(data) for position, data in rows}
+        return found
 
     def segments(self, projection: str) -> list[Segment]:
         pieces = (

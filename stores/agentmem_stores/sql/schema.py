@@ -161,6 +161,18 @@ vectors = Table(
     PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
 )
 
+# What an embedder says of a text's tokens; a row of `vectors` stands for each. Apart from it, because all vectors of a
+# scope are read at once, and tokens of a few.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("scope_id", Integer, nullable=False),
+    Column("embedder_id", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
+)
+
 # Whose vectors answer a scope's recalls. Not a column of `embedders`: one is chosen before it has made a vector.
 serving = Table(
     "serving",

@@ -28,6 +28,7 @@ from agentmem_stores.sql.schema import (
     records,
     segments,
     serving,
+    tokens,
     vectors,
 )
 
@@ -170,8 +171,9 @@ class SqlTransaction(SqlReader):
     def _remove(self, positions: Sequence[int]) -> None:
         for chunk in chunks(positions):
             self._connection.execute(delete(records).where(records.c.key.in_(self._keys(chunk))))
-            here = and_(vectors.c.scope_id == self._scope_id, vectors.c.position.in_(chunk))
-            self._connection.execute(delete(vectors).where(here))
+            for table in (vectors, tokens):
+                here = and_(table.c.scope_id == self._scope_id, table.c.position.in_(chunk))
+                self._connection.execute(delete(table).where(here))
 
     def erase(self, ids: Sequence[str], *, actor: str, cause: str = "", step: int | None = None) -> list[Change]:
         drafts = [Draft("erase", id, None, None, None) for id in ids]
@@ -199,23 +201,32 @@ class SqlTransaction(SqlReader):
                 "position": int(position),
                 "digest": digest,
                 "data": row.tobytes(),
+                "tokens": told,
                 "record": key_of(self._scope_id, int(position)),
             }
-            for position, digest, row in zip(
-                given.positions, given.digests, given.matrix.astype("<f4", copy=False), strict=True
+            for position, digest, row, told in zip(
+                given.positions,
+                given.digests,
+                given.matrix.astype("<f4", copy=False),
+                given.tokens or [b""] * len(given.positions),
+                strict=True,
             )
         ]
         if rows:
             self._hot.put_vectors(self._driver, rows)
+            self._hot.put_tokens(self._driver, rows)
 
     def drop_vectors(self, embedder: str, positions: Sequence[int] | None = None) -> None:
         embedder_id = self._connection.scalar(select(embedders.c.id).where(embedders.c.name == embedder))
-        here = and_(vectors.c.scope_id == self._scope_id, vectors.c.embedder_id == embedder_id)
+        for table in (vectors, tokens):
+            here = and_(table.c.scope_id == self._scope_id, table.c.embedder_id == embedder_id)
+            if positions is None:
+                self._connection.execute(delete(table).where(here))
+            else:
+                for chunk in chunks(positions):
+                    self._connection.execute(delete(table).where(here, table.c.position.in_(chunk)))
         if positions is not None:
-            for chunk in chunks(positions):
-                self._connection.execute(delete(vectors).where(here, vectors.c.position.in_(chunk)))
             return
-        self._connection.execute(delete(vectors).where(here))
         here = and_(cursors.c.scope_id == self._scope_id, cursors.c.projection == vectors_cursor(embedder))
         self._connection.execute(delete(cursors).where(here))
 

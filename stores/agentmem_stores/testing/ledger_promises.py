@@ -63,6 +63,7 @@ def a_scope_that_nothing_was_written_to_is_empty_and_reading_it_leaves_it_so(roo
     nothing |= {
         "serving": None,
         "vectors": {EMBEDDER: {}},
+        "tokens": {EMBEDDER: {}},
         "digests": {EMBEDDER: []},
         "segments": [],
         "cursors": {EMBEDDER: 0},
@@ -326,6 +327,31 @@ def two_embedders_are_never_mixed(room: LedgerRoom) -> None:
     ana.transact(lambda transaction: transaction.drop_vectors("exam-2-v1"))
     equal((ana.embedders(), len(ana.vectors("exam-2-v1").positions)), ([EMBEDDER], 0), "embedders once one is dropped")
     equal(rows_of(ana.vectors(EMBEDDER)), {a: [1, 0, 0], b: [0, 1, 0]}, "the vectors of the other")
+
+
+@LEDGERS.promise("vectors")
+def tokens_come_and_go_with_their_vectors(room: LedgerRoom) -> None:
+    ana = room.ana
+    a, b, c = (added(ana, text) for text in "abc")
+    there = [a.position, b.position, c.position]
+    put(ana, {a.position: [1, 0, 0], b.position: [0, 1, 0], 99: [0, 0, 1]}, tokens=[b"of a \x00\xff", b"", b"of none"])
+    equal(ana.tokens(EMBEDDER, [*there, 99]), {a.position: b"of a \x00\xff"}, "tokens")
+    equal((ana.tokens(EMBEDDER, []), ana.tokens("exam-2-v1", there)), ({}, {}), "tokens of none, and of another")
+    equal(room.bea.tokens(EMBEDDER, there), {}, "a neighbour's tokens")
+    put(ana, {a.position: [1, 0, 0], b.position: [0, 1, 0]}, tokens=[b"new", b"of b"])
+    put(ana, {b.position: [0, 1, 0]})
+    equal(ana.tokens(EMBEDDER, there), {a.position: b"new"}, "tokens, when a vector was replaced by one without")
+    write(ana, removal(a))
+    put(ana, {b.position: [0, 1, 0], c.position: [0, 0, 1]}, tokens=[b"of b", b"of c"])
+    equal(ana.tokens(EMBEDDER, there), {b.position: b"of b", c.position: b"of c"}, "tokens once a row is gone")
+    ana.transact(lambda transaction: transaction.drop_vectors(EMBEDDER, [b.position]))
+    equal(ana.tokens(EMBEDDER, there), {c.position: b"of c"}, "tokens once a vector is dropped")
+    ana.transact(lambda transaction: transaction.erase([c.id], actor="ana"))
+    ana.reclaim()
+    equal(ana.tokens(EMBEDDER, there), {}, "tokens once a row is erased")
+    put(ana, {b.position: [0, 1, 0]}, tokens=[b"of b"])
+    ana.transact(lambda transaction: transaction.drop_vectors(EMBEDDER))
+    equal(ana.tokens(EMBEDDER, there), {}, "tokens once all vectors are dropped")
 
 
 # ── compare and set ──────────────────────────────────────────────────────────────────────────────────────────────

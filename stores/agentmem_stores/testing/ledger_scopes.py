@@ -47,7 +47,7 @@ class _Owned:
         record = Record.create(f"{text} {self.mark}", scope=self.scope, id=id, tags=["x"])
         [change] = self.scoped.transact(lambda t: t.write([verbs.add(record, fresh=False)], actor=self.mark))
         self.ids.append(id)
-        put(self.scoped, {change.seq: self.vector}, moved=(0, change.seq))
+        put(self.scoped, {change.seq: self.vector}, moved=(0, change.seq), tokens=[self.mark.encode()])
         return change
 
     @property
@@ -125,7 +125,8 @@ class World:
 
     def put(self, owned: _Owned) -> None:
         rows = dict.fromkeys(self.positions(), owned.vector)
-        put(owned.scoped, rows, moved=(owned.scoped.cursor(vectors_cursor(EMBEDDER)), 7 * owned.number))
+        moved = (owned.scoped.cursor(vectors_cursor(EMBEDDER)), 7 * owned.number)
+        put(owned.scoped, rows, moved=moved, tokens=[owned.mark.encode()] * len(rows))
 
     def erase(self, owned: _Owned) -> object:
         mine = owned.ids[int(self.random.integers(len(owned.ids)))]
@@ -159,6 +160,7 @@ _DEEDS: dict[str, Deed] = {
     "all that changed": lambda world, o: o.scoped.changed(0),
     "vectors": lambda world, o: o.scoped.vectors(EMBEDDER),
     "vectors of positions": lambda world, o: o.scoped.vectors(EMBEDDER, world.positions()),
+    "tokens": lambda world, o: o.scoped.tokens(EMBEDDER, world.positions()),
     "verify": lambda world, o: equal(o.scoped.verify(), [], f"what is wrong in {o.scope!r}"),
     "add": World.add,
     "edit": lambda world, o: world.write(o, lambda record: verbs.alter("edit", record, text=f"milk {o.mark}")),

@@ -145,7 +145,8 @@ class Walk:
         moved = self.chosen([None, (0, head), (int(self.random.integers(head + 1)), head)])
         if not standing.steps():  # there is nothing to embed where nothing was written
             moved = None
-        return lambda t: t.put_vectors(name, vectors_of(rows), moved=moved)
+        tokens = [self.random.bytes(int(self.random.integers(3))) for _ in rows] if self.random.random() < 0.5 else []
+        return lambda t: t.put_vectors(name, vectors_of(rows, tokens), moved=moved)
 
     def drop_vectors(self, scope: Scope) -> Work:
         name = self.chosen(list(_EMBEDDERS))

@@ -7,7 +7,7 @@ nobody used before. The promises themselves are in the files beside this one.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,15 +158,17 @@ def put(
     *,
     embedder: str = EMBEDDER,
     moved: tuple[int, int] | None = None,
+    tokens: Sequence[bytes] = (),
 ) -> None:
     """Keep vectors, each with its position as digest."""
-    given = vectors_of(rows)
+    given = vectors_of(rows, tokens)
     scoped.transact(lambda transaction: transaction.put_vectors(embedder, given, moved=moved))
 
 
-def vectors_of(rows: dict[int, list[float]]) -> Vectors:
+def vectors_of(rows: dict[int, list[float]], tokens: Sequence[bytes] = ()) -> Vectors:
     matrix = np.array(list(rows.values()), np.float32).reshape(len(rows), -1)
-    return Vectors(np.array(list(rows), np.int64), [position.to_bytes(8, "big") for position in rows], matrix)
+    digests = [position.to_bytes(8, "big") for position in rows]
+    return Vectors(np.array(list(rows), np.int64), digests, matrix, tokens)
 
 
 def rows_of(vectors: Vectors) -> dict[int, list[float]]:
@@ -189,6 +191,7 @@ _EPOCH = Record.create("x", scope=Scope("x"), at="1970-01-01T00:00:00+00:00").at
 def everything(reader: Reader, embedders: Collection[str] = (EMBEDDER,)) -> dict[str, Any]:
     """All that can be read of a scope but its head, which its root's other scopes move."""
     kept = {name: reader.vectors(name) for name in embedders}
+    there = [record.position for record in reader.scan(states=ALL)]
     return {
         "scan": placed(reader.scan(states=ALL)),
         "newest": placed(reader.newest(10_000, states=ALL)),
@@ -200,6 +203,7 @@ def everything(reader: Reader, embedders: Collection[str] = (EMBEDDER,)) -> dict
         "serving": reader.serving(),
         "vectors": {name: rows_of(vectors) for name, vectors in kept.items()},
         "digests": {name: vectors.digests for name, vectors in kept.items()},
+        "tokens": {name: reader.tokens(name, there) for name in embedders},
         "segments": reader.segments("exam"),
         "cursors": {name: reader.cursor(vectors_cursor(name)) for name in embedders},
     }
