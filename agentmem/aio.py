@@ -71,6 +71,7 @@ class AsyncMemory:
         create: bool = True,
         durability: Durability = "process",
         actor: str = "user",
+        late_interaction: bool = True,
         threads: int = 8,
     ) -> Self:
         """As `Memory.open`; `threads` verbs may run at once."""
@@ -84,6 +85,7 @@ class AsyncMemory:
             create=create,
             durability=durability,
             actor=actor,
+            late_interaction=late_interaction,
         )
         future = asyncio.get_running_loop().run_in_executor(pool, opening)
         try:

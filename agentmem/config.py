@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agentmem.errors import ConfigError, InvalidInput
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["MEANINGS", "PREFIX", "Settings", "config_files", "default_memory", "user_config_file", "without_passwords"]
 
 PREFIX: Final = "AGENTMEM_"
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"durability": ("process", "power")}
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "durability": ("process", "power"),
+    "late_interaction": ("on", "off"),
+}
 _TYPES: Final[Mapping[type, str]] = {
     bool: "true or false",
     int: "a number",
@@ -40,6 +43,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "embedder": "what turns texts into vectors: auto, hash, minilm, openai:MODEL[@URL], or another installed name",
     "index": "what searches the vectors: auto, exact, chroma, chroma:URL, or another installed name",
     "durability": "what an acknowledged write survives: process (a killed process) or power (a power cut)",
+    "late_interaction": "whether the vectors of single words are kept, where the embedder gives them: on or off",
     "actor": "the name under which changes are journaled",
 }
 
@@ -67,6 +71,7 @@ class Settings:
     embedder: str = "auto"
     index: str = "auto"
     durability: Durability = "process"
+    late_interaction: Literal["on", "off"] = "on"
     actor: str = "user"
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

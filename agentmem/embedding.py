@@ -128,11 +128,15 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float3
     return _checked(embedder, len(texts), lambda: embedder.embed(texts))
 
 
-def cue_embedded(embedder: Embedder, text: str) -> NDArray[np.float32]:
-    """The unit vector of a question, by the embedder's `embed_cue` where it has one, or EmbeddingError."""
+def cue_embedded(embedder: Embedder, text: str, *, tokens: bool = True) -> tuple[NDArray[np.float32], Tokens | None]:
+    """The unit vector of a question, by the embedder's `embed_cue` where it has one, and its tokens, if there are any
+    and they are wanted; or EmbeddingError."""
     ask = getattr(embedder, "embed_cue", None)
-    row: NDArray[np.float32] = _checked(embedder, 1, lambda: embedder.embed([text]) if ask is None else [ask(text)])[0]
-    return row
+    speaking = token_embedder(embedder) if tokens else None
+    if speaking is not None:
+        [row], [said] = embed_tokens_checked(speaking, [text])
+        return row if ask is None else _checked(embedder, 1, lambda: [ask(text)])[0], said
+    return _checked(embedder, 1, lambda: embedder.embed([text]) if ask is None else [ask(text)])[0], None
 
 
 def token_embedder(embedder: Embedder) -> TokenEmbedder | None:

@@ -31,7 +31,7 @@ from agentmem.opened import Opened
 from agentmem.recall.engine import recall
 from agentmem.recall.order import Located, before, located
 from agentmem.recall.pack import Count, counted, estimate_tokens, pack
-from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset
+from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset, with_stores
 from agentmem.recall.stores import Attached
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.registry import STORES, load
@@ -92,13 +92,16 @@ class Memory:
         create: bool = True,
         durability: Durability = "process",
         actor: str = "user",
+        late_interaction: bool = True,
     ) -> Self:
         """Open, or with `create` make, the memory in a folder or at a database URL.
 
         `durability="process"`: what a verb returned survives kill -9 of the process; `"power"`: a power cut too, at
         the price of an fsync a commit. `embedder` is a name (`auto`, `hash`, `minilm:/path`, `openai:MODEL@URL`) or an
         object, LangChain's `Embeddings` too. `index` is `auto`, which goes by the size of the scope, `exact`,
-        `chroma`, or `chroma:URL` for a server. `actor` is written to the journal with every change.
+        `chroma`, or `chroma:URL` for a server. `actor` is written to the journal with every change. With
+        `late_interaction` the vectors of single words are kept too, where the embedder gives them (MiniLM does: about
+        3 KB a turn), and recall finds more by them.
 
         A `scope` that is one text is a path, split at each `/`: your own, never made from a stranger's name. For that
         give the parts, `scope=("user:" + name,)`, or open without one and use `memory.scope("user:" + name)`.
@@ -106,7 +109,13 @@ class Memory:
         bound = DEFAULT_SCOPE if scope is None else Scope(scope)
         plain_text(actor, "actor")
         opened = Opened.open(
-            path_or_url, scope=bound, embedder=embedder, index=index, create=create, durability=durability
+            path_or_url,
+            scope=bound,
+            embedder=embedder,
+            index=index,
+            create=create,
+            durability=durability,
+            late_interaction=late_interaction,
         )
         return cls(opened, bound, actor=actor)
 
@@ -383,7 +392,7 @@ class Memory:
         `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
         `explain` appends up to `k` candidates that lost, with a verdict that says by how much, and up to `k` that the
         filters kept out, with one that says by which; `Hit.won` is False of both. `engine` says which signals are asked
-        (`agentmem.recall.presets`): the default, or `bm25`, `dense`, `rrf`, `zsum` to compare.
+        (`agentmem.recall.presets`): the default, or `training-free`, `bm25`, `dense`, `rrf`, `zsum` to compare.
         """
         whole_number(k, "k")
         chosen = preset(engine)
@@ -403,8 +412,7 @@ class Memory:
                     way_out="Run `agentmem reindex vectors` first, or give the cue a text.",
                 )
             asked = replace(asked, vector=None)
-        chosen = replace(chosen, signals=(*chosen.signals, *self._stores.values()))
-        return recall(view, asked, k, preset=chosen, explain=explain)
+        return recall(view, asked, k, preset=with_stores(chosen, self._stores.values()), explain=explain)
 
     def context(self, cue: str | Cue, tokens: int = 1500, *, count: Count | None = None) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget.

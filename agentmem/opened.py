@@ -62,10 +62,13 @@ class Opened:
     is another until `reindex vectors` has made this one's complete.
     """
 
-    def __init__(self, ledger: Ledger, embedder: Embedder, spec: str, index: str) -> None:
+    def __init__(
+        self, ledger: Ledger, embedder: Embedder, spec: str, index: str, *, late_interaction: bool = True
+    ) -> None:
         self.ledger = ledger
         self.embedder = embedder
         self.spec = spec
+        self._tokens = late_interaction
         self._opened_embedder = bool(spec)  # one that was handed over stays its owner's to close
         self.index, _, self._index_argument = index.partition(":")
         load(INDEXES, self.index)  # an unknown name is told at opening, not at the first question
@@ -88,10 +91,11 @@ class Opened:
         index: str,
         create: bool,
         durability: Durability,
+        late_interaction: bool = True,
     ) -> Opened:
         ledger = open_ledger(location, create=create, durability=durability)
         try:
-            return cls(ledger, *_chosen(embedder, ledger.bind(scope)), index)
+            return cls(ledger, *_chosen(embedder, ledger.bind(scope)), index, late_interaction=late_interaction)
         except AgentMemError:
             ledger.close()
             raise
@@ -144,7 +148,7 @@ class Opened:
         self.check_open()
         indexing = Indexing(partial(self._index_of, ledger, embedder), partial(self._exact, ledger, embedder))
         wake = partial(self.wrote, ledger.scope, _BACKLOG)
-        return View(Embeddings(ledger, embedder, serving.spec), indexing, wake)
+        return View(Embeddings(ledger, embedder, serving.spec, tokens=self._tokens), indexing, wake)
 
     def _waited_for(self, view: View) -> bool:
         """Whether the view does without this memory's own embedder, and it is time to try that again."""
@@ -202,7 +206,7 @@ class Opened:
     def embeddings(self, scope: Scope) -> Embeddings:
         """The vectors of the embedder asked for, serving or not."""
         self.check_open()
-        return Embeddings(self.ledger.bind(scope), self.embedder, self.spec)
+        return Embeddings(self.ledger.bind(scope), self.embedder, self.spec, tokens=self._tokens)
 
     def reembed(self, scope: Scope, progress: Progress | None = None) -> int:
         """Embed every text anew by the embedder asked for; how many. Its vectors answer once they are complete."""

@@ -15,7 +15,8 @@ from typing import Any
 
 from agentmem.errors import AgentMemError
 from agentmem.recall.fuse import NEIGHBOURS
-from agentmem.recall.presets import DEFAULT, PRESETS, Preset
+from agentmem.recall.presets import PRESETS, TRAINING_FREE, Preset
+from agentmem.recall.weights import of_itself
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.run import EvalReport, compare
 from agentmem_apps.evaluate.table import comparison
@@ -32,8 +33,7 @@ def ablations(whole: Preset) -> dict[str, Preset]:
     for signal in whole.signals:
         left = tuple(other for other in whole.signals if other is not signal)
         found[f"without {signal.name}"] = replace(whole, signals=left)
-    if whole.inheritance is not None:
-        found[f"without {NEIGHBOURS}"] = replace(whole, inheritance=None)
+    found[f"without {NEIGHBOURS}"] = replace(whole, weighting=of_itself(whole.weighting))
     return found
 
 
@@ -49,7 +49,7 @@ def _figures(reports: Sequence[EvalReport]) -> dict[str, Any]:
 
 def main() -> int:
     asked = options(__doc__, "locomo", "beam").parse_args()
-    engines, result = ablations(PRESETS[DEFAULT]), dict[str, Any]()
+    engines, result = ablations(PRESETS[TRAINING_FREE]), dict[str, Any]()
     try:
         for dataset in (locomo.load(asked.locomo), beam.load(asked.beam)):
             reports = compare(dataset, engines, embedder=asked.embedder)

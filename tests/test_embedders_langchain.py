@@ -216,14 +216,14 @@ class TestEmbedding:
 class TestQuestions:
     def test_a_question_goes_the_way_of_questions(self) -> None:
         words = WordEmbeddings()
-        vector = cue_embedded(LangChainEmbedder(words), "where is it")
+        vector, _ = cue_embedded(LangChainEmbedder(words), "where is it")
         assert words.questions == ["where is it"]
         expected = -vectors_of(["where is it"], 16)[0]
         np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
 
     def test_without_a_way_of_its_own_it_is_embedded_as_a_text(self) -> None:
         embedder = TinyEmbedder()
-        np.testing.assert_array_equal(cue_embedded(embedder, "where?"), embed_checked(embedder, ["where?"])[0])
+        np.testing.assert_array_equal(cue_embedded(embedder, "where?")[0], embed_checked(embedder, ["where?"])[0])
 
     @pytest.mark.parametrize("answer", [[1.0] * 7, [[1.0] * 8], None, [float("inf")] * 8, ValueError("no")], ids=repr)
     def test_its_answer_is_not_trusted_either(self, answer: object) -> None:
@@ -237,7 +237,7 @@ class TestQuestions:
             cue_embedded(Odd(), "where?")
 
     def test_a_blank_question_is_near_to_nothing(self) -> None:
-        assert not cue_embedded(LangChainEmbedder(WordEmbeddings()), " \n").any()
+        assert not cue_embedded(LangChainEmbedder(WordEmbeddings()), " \n")[0].any()
 
 
 def test_a_memory_opened_again_with_an_object_made_the_same_way(tmp_path: Path) -> None:

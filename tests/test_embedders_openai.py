@@ -557,4 +557,4 @@ def test_a_memory_lives_through_the_outage_of_its_server(
 
 def test_a_cue_that_is_embedded_asks_for_a_question(server: Loopback) -> None:
     embedder = opened(server)
-    np.testing.assert_allclose(np.linalg.norm(cue_embedded(embedder, "the ferry leaves")), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(cue_embedded(embedder, "the ferry leaves")[0]), 1, atol=1e-6)

@@ -52,7 +52,7 @@ def in_postgres(file: Path, server: Server, url: str) -> None:
         # What refers to a table comes after it.
         for kind, name, sql in sorted(made, key=lambda one: (one[0] == "index", "REFERENCES" in one[2])):
             counted = kind == "table" and name in ("roots", "scopes", "embedders")
-            sql = sql.replace("BLOB", "BYTEA").replace("WITHOUT ROWID", "").replace("key INTEGER", "key BIGINT")
+            sql = sql.replace("BLOB", "BYTEA").replace("WITHOUT ROWID", "").replace('key" INTEGER', 'key" BIGINT')
             target.execute(sql.replace("id INTEGER NOT NULL", "id SERIAL NOT NULL", 1) if counted else sql)
             if kind == "index":
                 continue

@@ -8,21 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bm25"]
+__all__ = ["bm25", "idf"]
 
 # Anserini's defaults for passages: a turn is short, and its length says little.
 _K1 = 0.9
 _B = 0.4
 
 
+def idf(holding: int, total: int) -> float:
+    """How much a term tells that `holding` of `total` hold: Lucene's, which never goes below zero."""
+    return math.log(1 + (total - holding + 0.5) / (holding + 0.5))
+
+
 def bm25(
     counts: NDArray[Any], lengths: NDArray[Any], mean_length: float, holding: int, total: int
 ) -> NDArray[np.float64]:
-    """ln(1 + (N - df + ½) / (df + ½)) · tf / (tf + k1 · (1 - b + b · |d| / mean |d|)), with Lucene's idf, which never
-    goes below zero (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework", eq. 3.15).
+    """ln(1 + (N - df + ½) / (df + ½)) · tf / (tf + k1 · (1 - b + b · |d| / mean |d|)) (Robertson and Zaragoza 2009,
+    "The Probabilistic Relevance Framework", eq. 3.15).
 
     `counts` is how often each of them holds the term, `lengths` how many terms each has; `holding` of `total` hold it.
     """
-    idf = math.log(1 + (total - holding + 0.5) / (holding + 0.5))
-    scores: NDArray[np.float64] = idf * counts / (counts + _K1 * (1 - _B + _B * lengths / mean_length))
+    scores: NDArray[np.float64] = idf(holding, total) * counts / (counts + _K1 * (1 - _B + _B * lengths / mean_length))
     return scores

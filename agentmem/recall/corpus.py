@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import embedding_text
+from agentmem.recall.forms import forms_of
 from agentmem.recall.languages import ENGLISH
-from agentmem.recall.text import is_question, terms_in
+from agentmem.recall.text import terms_in
 
 if TYPE_CHECKING:
     from agentmem.cues import Cue
@@ -468,8 +469,8 @@ def _labels(record: Record, language: str) -> Iterator[tuple[str, str]]:
         yield _SESSION, record.session
     if record.role is not None:
         yield "role", record.role
-    if is_question(record.text):
-        yield "form", "question"
+    for form in forms_of(record.text):
+        yield "form", form
 
 
 def _filters(cue: Cue) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -9,33 +9,44 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
+from agentmem.embedding import (
+    Embedder,
+    embed_checked,
+    embed_tokens_checked,
+    embedding_text,
+    text_digest,
+    token_embedder,
+)
 from agentmem.errors import EmbeddingError, MemoryClosed
 from agentmem.index import Progress
 from agentmem.ledger import ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
+from agentmem.recall.tokens import packed
 from agentmem.records import Record
 
 __all__ = ["Embeddings"]
 
 log = logging.getLogger("agentmem")
 _WINDOW = 5_000  # changes read at once
+_Row: TypeAlias = tuple[NDArray[np.float32], bytes]  # a text's vector, and its tokens as they are kept
 _BATCH = 256  # texts embedded between two commits: what a kill can cost, and how long a recall may wait for a batch
 
 
 class Embeddings:
     """Safe to use from several threads; batches of one object do not overlap.
 
-    `spec` is how the embedder is opened again, "" when it cannot be. `reach` is the `seq` up to which everything had
-    its vector when this object last looked.
+    `spec` is how the embedder is opened again, "" when it cannot be. `tokens`: those that the embedder gives are kept.
+    `reach` is the `seq` up to which everything had its vector when this object last looked.
     """
 
-    def __init__(self, ledger: ScopedLedger, embedder: Embedder, spec: str = "") -> None:
+    def __init__(self, ledger: ScopedLedger, embedder: Embedder, spec: str = "", *, tokens: bool = True) -> None:
         self.ledger = ledger
         self.embedder = embedder
+        self.tokens = tokens
         self.serving = Serving(embedder.id, spec)
         self.reach = 0
         self.closed = False  # set it, and nothing more is written
@@ -106,14 +117,15 @@ class Embeddings:
         current = dict(zip(known.positions.tolist(), known.digests, strict=True))
         missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
         matrix = np.zeros((len(missing), self.embedder.dimension), np.float32)
+        tokens = [b""] * len(missing)
         for i, row in enumerate(self._rows([texts[position] for position in missing])):
             if row is not None:
-                matrix[i] = row
+                matrix[i], tokens[i] = row
                 continue
             # Its row stays zero, near to nothing: an older vector would speak for words that an edit took away.
             id = next(record.id for record in records if record.position == missing[i])
             log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
-        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix)
+        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix, tokens)
 
         def keep(transaction: Transaction) -> None:
             if transaction.serving() is None:  # the first vectors here
@@ -125,25 +137,31 @@ class Embeddings:
         self.ledger.transact(keep)
         return len(missing)
 
-    def _rows(self, texts: list[str]) -> list[NDArray[np.float32] | None]:
-        """A row for each text, None for one that the embedder refuses while it takes others.
+    def _rows(self, texts: list[str]) -> list[_Row | None]:
+        """A row and the tokens of each text, None for one that the embedder refuses while it takes others.
 
         When it takes none of three tried alone, the fault is its own: EmbeddingError, and all are tried again later.
         """
         try:
-            return list(embed_checked(self.embedder, texts)) if texts else []
+            return list(self._embedded(texts)) if texts else []
         except EmbeddingError:
             tried = sorted({0, len(texts) // 2, len(texts) - 1})
             if all(self._alone(texts[i]) is None for i in tried):
                 raise
         return [self._alone(text) for text in texts]
 
-    def _alone(self, text: str) -> NDArray[np.float32] | None:
+    def _alone(self, text: str) -> _Row | None:
         try:
-            row: NDArray[np.float32] = embed_checked(self.embedder, [text])[0]
-            return row
+            return self._embedded([text])[0]
         except EmbeddingError:
             return None
+
+    def _embedded(self, texts: list[str]) -> list[_Row]:
+        speaking = token_embedder(self.embedder) if self.tokens else None
+        if speaking is None:
+            return [(row, b"") for row in embed_checked(self.embedder, texts)]
+        rows, said = embed_tokens_checked(speaking, texts)
+        return [(row, packed(one.tokens)) for row, one in zip(rows, said, strict=True)]
 
     def take_over(self, instead_of: str | None) -> bool:
         """Let these vectors answer recalls, in one step, if they are complete and `instead_of` still does, whose go."""

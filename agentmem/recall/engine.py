@@ -6,7 +6,8 @@ It knows no storage beyond a `View`, no verbs, and no signal by name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +19,19 @@ from agentmem.recall.corpus import Rows
 from agentmem.recall.fuse import Asked, Candidates, fuse, fuse_ranks
 from agentmem.recall.presets import Preset
 from agentmem.recall.reading import read
-from agentmem.recall.signal import Question
+from agentmem.recall.signal import Question, Said
 from agentmem.recall.view import View
 
 if TYPE_CHECKING:
     from agentmem.records import Record
 
-__all__ = ["recall"]
+__all__ = ["asked_of", "embedded", "question_of", "recall"]
+
+Embedded: TypeAlias = "tuple[NDArray[np.float32] | None, Said | None]"  # a cue's vector and tokens
 
 
-def cue_vector(view: View, cue: Cue) -> NDArray[np.float32] | None:
-    """The cue's unit vector: as given, else the embedding of its text."""
+def embedded(view: View, cue: Cue) -> Embedded:
+    """The cue's unit vector: as given, else the embedding of its text, and then its tokens too."""
     embedder = view.embeddings.embedder
     if cue.vector is not None:
         try:
@@ -40,22 +43,22 @@ def cue_vector(view: View, cue: Cue) -> NDArray[np.float32] | None:
                 f"the cue's vector must be {embedder.dimension} finite numbers for {embedder.id}",
                 way_out="Make it with the embedder that this memory was opened with.",
             )
-        return cast("NDArray[np.float32]", unit_rows(vector[None])[0])
-    return view.embed_cue(cue.text) if cue.text.strip() else None
+        return cast("NDArray[np.float32]", unit_rows(vector[None])[0]), None
+    return view.embed_cue(cue.text) if cue.text.strip() else (None, None)
 
 
 def recall(view: View, cue: Cue, k: int, *, preset: Preset, explain: bool = False) -> list[Hit]:
     """The `k` best hits, ties by order of writing; with `explain`, up to `k` losers after them, and up to `k` of those
     that the cue's filters kept out."""
-    vector = cue_vector(view, cue)
+    made = embedded(view, cue)
     with view.lock:
         view.refresh()
         try:
-            judged = _judged(view, cue, vector, k, preset, explain)
+            judged = _judged(question_of(view, cue, made), k, preset, explain)
             view.answered()
         except IndexUnavailable as error:
             view.fall_back(error)
-            judged = _judged(view, cue, vector, k, preset, explain)
+            judged = _judged(question_of(view, cue, made), k, preset, explain)
     found = {record.position: record for record in view.ledger.at([one.position for one in judged])}
     return [
         Hit(
@@ -80,14 +83,10 @@ class _Judged(NamedTuple):
     won: bool
 
 
-def _judged(
-    view: View, cue: Cue, vector: NDArray[np.float32] | None, k: int, preset: Preset, explain: bool
-) -> list[_Judged]:
+def _judged(question: Question, k: int, preset: Preset, explain: bool) -> list[_Judged]:
     """Winners, then with `explain` losers and those kept out, by position alone."""
-    corpus = view.corpus
     if k == 0:
         return []
-    question = Question(cue, read(cue.text, corpus), vector, corpus, view.index, corpus.allowed(cue))
     wanted = 2 * k if explain else k
     ranking = _ranking(question, preset, wanted)
     order = ranking.order[:wanted]
@@ -96,12 +95,26 @@ def _judged(
     fell = [f"below the cut by {cut - ranking.total(i):.2f}" for i in order[k:]]
     judged += ranking.judged(order[k:], fell, won=False)
     if explain and question.filtered:
-        whole = Question(Cue(cue.text), question.reading, vector, corpus, view.index, corpus.allowed(Cue()))
+        whole = replace(question, cue=Cue(question.cue.text), allowed=question.corpus.allowed(Cue()))
         ranking = _ranking(whole, preset, wanted)
         outside = ~np.isin(ranking.found.rows, question.allowed)
         order = ranking.order[outside[ranking.order]][:k]
         judged += ranking.judged(order, [None] * len(order), won=False)
     return judged
+
+
+def question_of(view: View, cue: Cue, made: Embedded) -> Question:
+    """What the signals are asked. Hold the view's lock."""
+    corpus = view.corpus
+    vector, said = made
+    return Question(cue, read(cue.text, corpus), vector, corpus, view.index, corpus.allowed(cue), said)
+
+
+def asked_of(question: Question, preset: Preset) -> Asked:
+    """The preset's signals that have something to say."""
+    if not len(question.allowed):
+        return []
+    return [(signal, evidence) for signal in preset.signals if (evidence := signal.ask(question)) is not None]
 
 
 class _Ranking(NamedTuple):
@@ -134,13 +147,12 @@ class _Ranking(NamedTuple):
 
 def _ranking(question: Question, preset: Preset, wanted: int) -> _Ranking:
     """`wanted` of them at least, if there are so many."""
-    asked: Asked = []
-    if len(question.allowed):
-        asked = [(signal, evidence) for signal in preset.signals if (evidence := signal.ask(question)) is not None]
+    asked = asked_of(question, preset)
     if not asked:
         found = Candidates(np.empty(0, np.intp), [], np.empty((0, 0)))
     else:
-        found = fuse_ranks(asked, wanted) if preset.by_rank else fuse(question, asked, wanted, preset.inheritance)
+        table = preset.weighting(question)
+        found = fuse_ranks(asked, wanted, table) if preset.by_rank else fuse(question, asked, wanted, table)
     positions = question.corpus.positions(found.rows)
     return _Ranking(asked, found, positions, np.lexsort((positions, -found.total)))
 

@@ -13,7 +13,6 @@ question.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 
 from agentmem.recall.corpus import Corpus, Rows, distinct
 from agentmem.recall.signal import Evidence, Question, Signal
+from agentmem.recall.weights import Table, Weights
 
-__all__ = ["NEIGHBOURS", "Asked", "Candidates", "Inheritance", "fuse", "fuse_ranks"]
+__all__ = ["NEIGHBOURS", "Asked", "Candidates", "Valued", "fuse", "fuse_ranks", "values"]
 
 NEIGHBOURS = "neighbours"  # the part that a record has from the turns beside it
 _CORE = 32  # of each signal: by these and those beside them the scales are set, however many are wanted
@@ -35,18 +35,30 @@ Asked: TypeAlias = Sequence[tuple[Signal, Evidence]]
 Parts: TypeAlias = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Inheritance:
-    """Shares of the inherited parts of the turn before, the turn after, and those two away on either side."""
+class Valued(NamedTuple):
+    """Candidates; as `Corpus.beside` those beside them, -1 for none; and float64[signals, scored] for all that are in
+    `scored`, which is ascending."""
 
-    before: float = 0.4
-    after: float = 0.25
-    further: float = 0.1
+    rows: Rows
+    neighbours: NDArray[np.intp]
+    scored: Rows
+    values: Parts
 
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """In the order of `Corpus.beside` with a reach of two."""
-        return np.array([self.before, self.further, self.after, self.further])
+    def of(self, rows: Rows) -> Parts:
+        """float64[signals, rows]"""
+        found: Parts = self.values[:, np.searchsorted(self.scored, rows)]
+        return found
+
+    def beside(self) -> NDArray[np.float64]:
+        """float64[3, signals, rows]: of the turn before each candidate, the turn after, and the two that are two away;
+        zero where there is none."""
+        found = np.where(
+            self.neighbours >= 0,
+            self.values[:, np.searchsorted(self.scored, np.maximum(self.neighbours, self.scored[:1]))],
+            0.0,
+        )
+        before, second, after, fourth = np.moveaxis(found, 2, 0)
+        return np.array([before, after, second + fourth])
 
 
 class Candidates(NamedTuple):
@@ -62,29 +74,33 @@ class Candidates(NamedTuple):
         return summed
 
 
-def fuse(question: Question, asked: Asked, wanted: int, inheritance: Inheritance | None) -> Candidates:
+def fuse(question: Question, asked: Asked, wanted: int, table: Table) -> Candidates:
     """At least `wanted` rows, if so many are allowed and any signal knows of them. A row's parts do not depend on
     `wanted`: fewer hits are the first of more."""
+    valued = values(question, asked, wanted)
+    weights = np.array([table.get(signal.name, Weights(0.0)) for signal, _ in asked])
+    parts = weights[:, :1] * valued.of(valued.rows) + 0.0  # no "-0.0"
+    names = [signal.name for signal, _ in asked]
+    # A scope without sessions has no part for them; one with some has it for every hit, however few are wanted.
+    if not weights[:, 1:].any() or not len(valued.rows) or not question.corpus.sessions.number:
+        return Candidates(valued.rows, names, parts)
+    inherited = (weights[:, 1:].T[:, :, None] * valued.beside()).sum(axis=(0, 1))
+    return Candidates(valued.rows, [*names, NEIGHBOURS], np.vstack([parts, inherited + 0.0]))
+
+
+def values(question: Question, asked: Asked, wanted: int = _CORE) -> Valued:
+    """What each signal says of the candidates and of those beside them, before anything is weighed."""
     near = _Near(question)
     core = near.with_beside(_seeds(asked, _CORE))
     allowed = question.allowed
     usual = distinct(core, allowed[np.linspace(0, len(allowed) - 1, min(_OTHERS, len(allowed))).astype(np.intp)])
     rows = core if wanted <= _CORE else near.with_beside(distinct(core, _seeds(asked, wanted)))
-    names = [signal.name for signal, _ in asked]
-    # A scope without sessions has no part for them; one with some has it for every hit, however few are wanted.
-    if inheritance is None or not len(rows) or not question.corpus.sessions.number:
-        return Candidates(rows, names, _parts(asked, usual, rows))
     beside = near.beside(rows)
-    # Those beside the candidates are scored too, for what the candidates inherit from them.
-    scored = _and(rows, beside)
-    parts = _parts(asked, usual, scored)
-    passed_on = parts[[signal.inherited for signal, _ in asked]].sum(axis=0)
-    inherited = np.where(beside >= 0, passed_on[np.searchsorted(scored, np.maximum(beside, scored[0]))], 0.0)
-    parts = np.vstack([parts[:, np.searchsorted(scored, rows)], inherited @ inheritance.shares])
-    return Candidates(rows, [*names, NEIGHBOURS], parts)
+    scored = distinct(_and(rows, beside), usual)
+    return Valued(rows, beside, scored, np.array([_value(*one, usual, scored) for one in asked]))
 
 
-def fuse_ranks(asked: Asked, wanted: int) -> Candidates:
+def fuse_ranks(asked: Asked, wanted: int, table: Table) -> Candidates:
     """Reciprocal rank fusion, Σ 1 / (60 + rank) (Cormack, Clarke and Buettcher 2009), to compare with.
 
     It forgets how far ahead of the others a record is."""
@@ -94,14 +110,8 @@ def fuse_ranks(asked: Asked, wanted: int) -> Candidates:
     for i, (signal, evidence) in enumerate(asked):
         named = evidence.best(depth)
         ranked = named[np.argsort(-evidence.scores(named), kind="stable")]
-        parts[i, np.searchsorted(rows, ranked)] = signal.weight / (60 + 1 + np.arange(len(ranked)))
+        parts[i, np.searchsorted(rows, ranked)] = table[signal.name].own / (60 + 1 + np.arange(len(ranked)))
     return Candidates(rows, [signal.name for signal, _ in asked], parts)
-
-
-def _parts(asked: Asked, usual: Rows, rows: Rows) -> Parts:
-    together = distinct(rows, usual)
-    here = np.searchsorted(together, rows)
-    return np.array([_part(signal, evidence, usual, together)[here] for signal, evidence in asked])
 
 
 def _and(rows: Rows, beside: NDArray[np.intp]) -> Rows:
@@ -113,15 +123,15 @@ def _seeds(asked: Asked, depth: int) -> Rows:
     return distinct(*(evidence.best(depth) for _, evidence in asked))
 
 
-def _part(signal: Signal, evidence: Evidence, usual: Rows, rows: Rows) -> NDArray[np.float64]:
-    """What the signal adds to each of the rows; one that it does not know counts as average."""
+def _value(signal: Signal, evidence: Evidence, usual: Rows, rows: Rows) -> NDArray[np.float64]:
+    """What the signal says of each of the rows, on a scale of its own; one that it does not know counts as average."""
     scores = evidence.scores(rows).astype(np.float64)
     if signal.relative:
         among = scores[np.searchsorted(rows, usual)]
         among = np.sort(among[~np.isnan(among)])  # rows stand as they came, and a sum depends on the order
         deviation = float(among.std()) if len(among) else 0.0
         scores = (scores - among.mean()) / deviation if deviation > _NOISE else np.zeros_like(scores)
-    return signal.weight * np.where(np.isnan(scores), 0.0, scores) + 0.0  # no "-0.0"
+    return np.where(np.isnan(scores), 0.0, scores)
 
 
 class _Near:

@@ -1,23 +1,29 @@
-"""Presets: which signals an engine asks, with what weights. Adding a signal is a line here."""
+"""Presets: which signals an engine asks, and by what weights. Adding a signal is a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from agentmem.errors import InvalidInput
-from agentmem.recall.fuse import NEIGHBOURS, Inheritance
+from agentmem.recall import forms
+from agentmem.recall.fuse import NEIGHBOURS
 from agentmem.recall.signal import Signal
-from agentmem.recall.signals.asking import Asking
 from agentmem.recall.signals.dense import Dense
+from agentmem.recall.signals.form import Form
+from agentmem.recall.signals.late import Late
+from agentmem.recall.signals.length import Length
 from agentmem.recall.signals.lexical import Lexical
+from agentmem.recall.signals.opening import Opening
 from agentmem.recall.signals.place import Place
 from agentmem.recall.signals.role import Role
 from agentmem.recall.signals.session import Session
 from agentmem.recall.signals.speaker import Speaker
+from agentmem.recall.stores import Attached
+from agentmem.recall.weights import Weighting, fixed, inheriting, learned
 
-__all__ = ["DEFAULT", "PARTS", "PRESETS", "Preset", "preset"]
+__all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset", "with_stores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +31,55 @@ class Preset:
     """What `recall` goes by. The order of the signals does not matter. `by_rank`: not scores are fused, but ranks."""
 
     signals: tuple[Signal, ...]
-    inheritance: Inheritance | None = None
+    weighting: Weighting
     by_rank: bool = False
 
 
-DEFAULT: Final = "training-free"
+_PLAIN: Final = (
+    Lexical(),
+    Dense(),
+    Late(),
+    Late(window=True),
+    Session(),
+    Speaker(),
+    Place(),
+    Role(),
+    Form("asking", forms.QUESTION),
+)
+# Too weak, or too particular, to be weighed by hand.
+_SUBTLE: Final = (
+    Length(),
+    Opening(),
+    Form("timed", forms.TIME),
+    Form("when", forms.TIME, answer="when", reason="tells a time"),
+    Form("standing", forms.STANDING, reason="says how things are to be done"),
+    Form("preference", forms.PREFERENCE, reason="says what is preferred"),
+)
+
+DEFAULT: Final = "learned"
+TRAINING_FREE: Final = "training-free"
 PRESETS: Final[Mapping[str, Preset]] = {
-    "bm25": Preset((Lexical(),)),
-    "dense": Preset((Dense(),)),
-    "rrf": Preset((Lexical(), Dense()), by_rank=True),
-    "zsum": Preset((Lexical(), Dense())),
-    DEFAULT: Preset((Lexical(), Dense(), Session(), Speaker(), Place(), Role(), Asking()), Inheritance()),
+    "bm25": Preset((Lexical(),), fixed({"lexical": 1})),
+    "dense": Preset((Dense(),), fixed({"dense": 1})),
+    "rrf": Preset((Lexical(), Dense()), fixed({"lexical": 1, "dense": 1}), by_rank=True),
+    "zsum": Preset((Lexical(), Dense()), fixed({"lexical": 1, "dense": 1})),
+    TRAINING_FREE: Preset(
+        _PLAIN,
+        fixed(
+            {
+                "lexical": inheriting(1),
+                "dense": inheriting(1),
+                "late": inheriting(1),
+                "late window": 0.7,
+                "session": 1,
+                "speaker": 0.8,
+                "place": 0.8,
+                "role": -4,
+                "asking": -0.8,
+            }
+        ),
+    ),
+    DEFAULT: Preset((*_PLAIN, *_SUBTLE), learned),
 }
 # What a hit's parts may be called, by whichever engine.
 PARTS: Final = frozenset(signal.name for one in PRESETS.values() for signal in one.signals) | {NEIGHBOURS}
@@ -48,3 +92,14 @@ def preset(name: str | Preset) -> Preset:
     if not isinstance(name, str) or name not in PRESETS:
         raise InvalidInput(f"there is no engine {name!r}", way_out=f"One of: {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def with_stores(chosen: Preset, stores: Iterable[Attached]) -> Preset:
+    """The same, and these stores are heard too."""
+    heard = {store.name: store for store in stores}
+    if not heard:
+        return chosen
+    own = {name: store.weights for name, store in heard.items()}
+    return Preset(
+        (*chosen.signals, *heard.values()), lambda question: {**chosen.weighting(question), **own}, chosen.by_rank
+    )

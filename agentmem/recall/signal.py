@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,25 @@ if TYPE_CHECKING:
     from agentmem.cues import Cue
     from agentmem.index import Index
     from agentmem.recall.reading import Reading
+    from agentmem.recall.tokens import Matches
 
-__all__ = ["Evidence", "Question", "Scores", "Signal"]
+__all__ = ["Evidence", "Question", "Said", "Scores", "Signal"]
 
 Scores: TypeAlias = NDArray[np.float32]
+Postings: TypeAlias = tuple[NDArray[np.intc], NDArray[np.intc]]
+
+
+class Said(NamedTuple):
+    """A cue's tokens: where each stands in its text, int32[n, 2], and how near they come to any record's."""
+
+    spans: NDArray[np.int32]
+    matches: Matches
 
 
 @dataclass(frozen=True)
 class Question:
-    """What every signal is asked with: the cue, what it was understood to say, its unit vector if it has one, and the
-    rows its filters allow, in order of writing."""
+    """What every signal is asked with: the cue, what it was understood to say, its unit vector if it has one, the rows
+    its filters allow, in order of writing, and its tokens, where the embedder gives any."""
 
     cue: Cue
     reading: Reading
@@ -38,6 +47,13 @@ class Question:
     corpus: Corpus
     index: Index
     allowed: Rows
+    said: Said | None = None
+
+    @cached_property
+    def found(self) -> Mapping[tuple[str, ...], Postings]:
+        """The cue's words that some record holds, and which hold each."""
+        postings = {stems: self.corpus.postings(*stems) for stems in self.terms}
+        return {stems: found for stems, found in postings.items() if len(found[0])}
 
     @cached_property
     def terms(self) -> Mapping[tuple[str, ...], int]:
@@ -67,19 +83,13 @@ class Evidence(Protocol):
 
 class Signal(Protocol):
     """`relative`: scores are on a scale of the signal's own, and count by how far they stand from those of the other
-    candidates; else they count as they are. `inherited`: the turns beside a record get a share of its part."""
+    candidates; else they count as they are. What they count for is a `Table`'s to say."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def weight(self) -> float: ...
-
-    @property
     def relative(self) -> bool: ...
-
-    @property
-    def inherited(self) -> bool: ...
 
     def ask(self, question: Question) -> Evidence | None:
         """None when the cue says nothing to this signal."""

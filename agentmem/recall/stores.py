@@ -10,6 +10,7 @@ from agentmem.cues import Hit
 from agentmem.ledger import ScopedLedger
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signal import Evidence, Question, Scores
+from agentmem.recall.weights import Weights
 from agentmem.store import Store
 
 __all__ = ["Attached"]
@@ -21,12 +22,12 @@ _BATCH = 1_000  # changes handed over at once
 class Attached:
     """A store that one scope's recall listens to."""
 
-    relative = inherited = False
+    relative = False
 
     def __init__(self, name: str, store: Store, ledger: ScopedLedger, weight: float) -> None:
         self.name = name
         self.store = store
-        self.weight = weight
+        self.weights = Weights(weight)
         self._ledger = ledger
 
     def follow(self) -> int:

@@ -26,6 +26,8 @@ from agentmem.recall.corpus import Corpus
 from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.pause import Pause
 from agentmem.recall.segments import Segments
+from agentmem.recall.signal import Said
+from agentmem.recall.tokens import Matches, TokenCache
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +54,7 @@ class View:
     def __init__(self, embeddings: Embeddings, indexing: Indexing, wake: Callable[[], None] = lambda: None) -> None:
         self.embeddings = embeddings
         self.corpus = Corpus()
+        self.tokens = TokenCache(lambda positions: self.ledger.tokens(self.embeddings.embedder.id, positions))
         self.lock = threading.RLock()
         self._segments = Segments(embeddings.ledger, self.lock, lambda: (self.corpus, self._followed))
         self._loaded = False
@@ -104,6 +107,7 @@ class View:
                 delta = self.ledger.changed(self._followed, _WINDOW)
                 in_step = self.index.cursor == self._followed
                 self.corpus.apply(delta.records, delta.gone)
+                self.tokens.forget([*delta.gone, *(record.position for record in delta.records)])
                 self._followed = delta.head
                 if not self._embedded(delta.head, deadline):
                     self._unsay(delta)
@@ -338,16 +342,17 @@ class View:
 
     # ── the question ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def embed_cue(self, text: str) -> NDArray[np.float32] | None:
-        """The unit vector of a question; None while the embedder is down, and recall goes by words alone."""
+    def embed_cue(self, text: str) -> tuple[NDArray[np.float32] | None, Said | None]:
+        """The unit vector of a question, and its tokens, where there are any; None while the embedder is down, and
+        recall goes by words alone."""
         if not self._embedder_pause.over:
-            return None
+            return None, None
         try:
-            vector: NDArray[np.float32] = cue_embedded(self.embeddings.embedder, text)
+            vector, tokens = cue_embedded(self.embeddings.embedder, text, tokens=self.embeddings.tokens)
         except EmbeddingError as error:
             self._embedder_pause.failed("recall goes by words alone: %s. %s", error, error.way_out)
-            return None
-        return vector
+            return None, None
+        return vector, None if tokens is None else Said(tokens.spans, Matches(tokens.tokens, self.tokens))
 
     @property
     def index_name(self) -> str:

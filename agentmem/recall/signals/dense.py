@@ -17,10 +17,7 @@ class Dense:
     """Cosine between the cue's vector and each record's."""
 
     name = "dense"
-    relative = inherited = True
-
-    def __init__(self, weight: float = 1.0) -> None:
-        self.weight = weight
+    relative = True
 
     def ask(self, question: Question) -> Evidence | None:
         if question.vector is None or not len(question.index) or not question.vector.any():

@@ -19,26 +19,19 @@ class Lexical:
     """
 
     name = "lexical"
-    relative = inherited = True
-
-    def __init__(self, weight: float = 1.0) -> None:
-        self.weight = weight
+    relative = True
 
     def ask(self, question: Question) -> Evidence | None:
-        asked, corpus = question.terms, question.corpus
-        if not asked or not len(corpus):
+        corpus = question.corpus
+        if not question.found:
             return None
         total = np.zeros(corpus.rows, np.float32)
         lengths = corpus.lengths()
-        found: dict[str, NDArray[np.intc]] = {}
-        for stems, times in asked.items():
-            rows, counts = corpus.postings(*stems)
-            if not len(rows):
-                continue
-            found["/".join(stems)] = rows
+        for stems, (rows, counts) in question.found.items():
             scores = bm25(counts, lengths[rows], corpus.mean_length, len(rows), len(corpus))
-            total[rows] += (times * scores).astype(np.float32)
+            total[rows] += (question.terms[stems] * scores).astype(np.float32)
         among = total[question.allowed]
+        found = {"/".join(stems): rows for stems, (rows, _) in question.found.items()}
         return _LexicalEvidence(total, question.allowed, among, found) if among.any() else None
 
 

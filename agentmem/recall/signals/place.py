@@ -14,10 +14,7 @@ class Place:
     """1 for what happened in a place of this scope that the cue names, or inside it."""
 
     name = "place"
-    relative = inherited = False
-
-    def __init__(self, weight: float = 0.8) -> None:
-        self.weight = weight
+    relative = False
 
     def ask(self, question: Question) -> Evidence | None:
         places = question.reading.places

@@ -9,7 +9,7 @@ __all__ = ["Role"]
 
 
 class Role:
-    """1 for what an assistant said, or, when the cue asks for just that, for what a user said. Its weight is negative.
+    """1 for what an assistant said, or, when the cue asks for just that, for what a user said.
 
     An assistant's replies are long and hold every word of the question they answer; what is to be remembered is mostly
     what the user told. (BEAM-100K, development half: recall@10 is 56.9 with this signal and 46.3 without; of all its
@@ -17,10 +17,7 @@ class Role:
     """
 
     name = "role"
-    relative = inherited = False
-
-    def __init__(self, weight: float = -4.0) -> None:
-        self.weight = weight
+    relative = False
 
     def ask(self, question: Question) -> Evidence | None:
         other = "user" if question.reading.of_assistant else "assistant"

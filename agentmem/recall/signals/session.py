@@ -17,23 +17,19 @@ class Session:
     attends to a chunk before what is in it."""
 
     name = "session"
-    relative, inherited = True, False
-
-    def __init__(self, weight: float = 1.0) -> None:
-        self.weight = weight
+    relative = True
 
     def ask(self, question: Question) -> Evidence | None:
-        corpus, sessions = question.corpus, question.corpus.sessions
+        sessions = question.corpus.sessions
         if sessions.number < 2:
             return None
         total = np.zeros(len(sessions.lengths))
-        for stems, times in question.terms.items():
-            rows, counts = corpus.postings(*stems)
+        for stems, (rows, counts) in question.found.items():
             of = sessions.of[rows]
             told = np.bincount(of[of >= 0], weights=counts[of >= 0], minlength=len(total))
             holding = np.flatnonzero(told)
             scores = bm25(told[holding], sessions.lengths[holding], sessions.mean_length, len(holding), sessions.number)
-            total[holding] += times * scores
+            total[holding] += question.terms[stems] * scores
         return _SessionEvidence(total, sessions.of) if total.any() else None
 
 

@@ -12,10 +12,7 @@ class Speaker:
     """1 for what the one speaker said whom the cue names; a cue that names several says nothing."""
 
     name = "speaker"
-    relative = inherited = False
-
-    def __init__(self, weight: float = 0.8) -> None:
-        self.weight = weight
+    relative = False
 
     def ask(self, question: Question) -> Evidence | None:
         if len(question.reading.speakers) != 1:

@@ -128,6 +128,7 @@ class Invocation:
             create=create,
             durability=settings.durability,
             actor=settings.actor,
+            late_interaction=settings.late_interaction == "on",
         )
 
 

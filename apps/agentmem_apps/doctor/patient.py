@@ -88,4 +88,5 @@ def _opened(settings: Settings, scope: Scope, embedder: str) -> Opened:
         index=settings.index,
         create=False,
         durability=settings.durability,
+        late_interaction=settings.late_interaction == "on",
     )

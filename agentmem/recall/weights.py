@@ -1,0 +1,79 @@
+"""What each signal counts for: tables of weights by a signal's name, set by hand or learned.
+
+A learned table is as plain as one set by hand: the score is a sum of weighted values, and every hit's parts show it. It
+has two ends, one learned on conversations between people and one on chats with an assistant, and lies between them by
+how much of a scope an assistant said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from agentmem.recall.signal import Question
+
+__all__ = ["LEARNED", "Table", "Weighting", "Weights", "assistant_share", "fixed", "inheriting", "learned", "of_itself"]
+
+LEARNED: Final = Path(__file__).with_name("learned.json")
+
+
+class Weights(NamedTuple):
+    """What a signal's value counts for: that of the record itself, of the turn before it in its session, of the turn
+    after it, and of the two turns two away."""
+
+    own: float
+    before: float = 0.0
+    after: float = 0.0
+    further: float = 0.0
+
+
+Table: TypeAlias = Mapping[str, Weights]
+# The weights that fit a question; a signal that has none counts for nothing.
+Weighting: TypeAlias = "Callable[[Question], Table]"
+
+
+def inheriting(own: float) -> Weights:
+    """With a record's due of the turns beside it: its answer often stands next to the words of its question."""
+    return Weights(own, 0.4 * own, 0.25 * own, 0.1 * own)
+
+
+def fixed(table: Mapping[str, float | Weights]) -> Weighting:
+    """The same for all questions."""
+    whole = {name: given if isinstance(given, Weights) else Weights(given) for name, given in table.items()}
+    return lambda question: whole
+
+
+def of_itself(weighting: Weighting) -> Weighting:
+    """The same, but nothing is inherited from the turns beside a record."""
+    return lambda question: {name: Weights(weights.own) for name, weights in weighting(question).items()}
+
+
+def assistant_share(question: Question) -> float:
+    """From 0, when no assistant speaks in the scope, to 1, when every other turn or more is its."""
+    said = len(question.corpus.labelled("role", "assistant"))
+    return min(1.0, 2 * said / max(1, len(question.corpus)))
+
+
+def learned(question: Question) -> Table:
+    """The table that `benchmarks/train_ranker.py` made, for a question with token vectors or without."""
+    people, assistant = _ends()["without tokens" if question.said is None else "with tokens"]
+    share = assistant_share(question)
+    mixed = {}
+    for name, one in people.items():
+        other = assistant[name]
+        mixed[name] = Weights(*((1 - share) * here + share * there for here, there in zip(one, other, strict=True)))
+    return mixed
+
+
+@cache
+def _ends() -> Mapping[str, tuple[Table, Table]]:
+    told: Mapping[str, Any] = json.loads(LEARNED.read_text(encoding="utf-8"))["weights"]
+    return {kind: (_table(ends["people"]), _table(ends["assistant"])) for kind, ends in told.items()}
+
+
+def _table(told: Mapping[str, list[float]]) -> Table:
+    return {name: Weights(*numbers) for name, numbers in told.items()}
