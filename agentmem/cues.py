@@ -32,7 +32,8 @@ __all__ = ["Context", "Cue", "Hit", "parts_of"]
 class Cue(Value):
     """What is asked. `since` is inclusive, `until` exclusive; `kinds` and `tags` admit a record that has any of them.
 
-    `vector` replaces the embedding of `text`; its length must be the embedder's dimension.
+    `vector` replaces the embedding of `text`; its length must be the embedder's dimension. `now` is when it is asked,
+    for "last week" and the like; None stands for this moment.
     """
 
     text: str = ""
@@ -43,11 +44,12 @@ class Cue(Value):
     speaker: str | None = None
     place: str | None = None
     tags: tuple[str, ...] | None = None
+    now: datetime | None = None
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     _decode: ClassVar[Decoders] = {
         **{name: text_of(name) for name in ("text", "speaker", "place")},
-        **{name: partial(moment, name=name) for name in ("since", "until")},
+        **{name: partial(moment, name=name) for name in ("since", "until", "now")},
         **{name: partial(words, name=name) for name in ("kinds", "tags")},
         "vector": numbers("vector"),
     }

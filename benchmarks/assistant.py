@@ -19,7 +19,7 @@ from agentmem import Scope
 from agentmem.cues import Hit
 from agentmem.embedding import Embedder, open_embedder
 from agentmem.errors import AgentMemError, InvalidInput
-from agentmem.recall.presets import DEFAULT, PRESETS, Preset
+from agentmem.recall.presets import PRESETS, TRAINING_FREE, Preset
 from agentmem_apps.evaluate import beam
 from agentmem_apps.evaluate.dataset import Conversation, Dataset
 from agentmem_apps.evaluate.run import rank
@@ -41,10 +41,11 @@ def questions() -> list[Asked]:
 
 
 def engines() -> dict[str, Preset]:
-    """The default engine; without the signal that turns to the assistant when asked; and words or vectors alone."""
-    whole = PRESETS[DEFAULT]
+    """The engine that nothing was learned for, with and without the signal that turns to the assistant when asked; and
+    words or vectors alone."""
+    whole = PRESETS[TRAINING_FREE]
     without = replace(whole, signals=tuple(signal for signal in whole.signals if signal.name != "role"))
-    return {DEFAULT: whole, "without role": without, "bm25": PRESETS["bm25"], "dense": PRESETS["dense"]}
+    return {TRAINING_FREE: whole, "without role": without, "bm25": PRESETS["bm25"], "dense": PRESETS["dense"]}
 
 
 def found(dataset: Dataset, asked: Sequence[Asked], embedder: Embedder) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,8 @@ from agentmem.embedding import Embedder, open_embedder
 from agentmem.errors import AgentMemError
 from agentmem.recall.engine import asked_of, embedded, question_of
 from agentmem.recall.fuse import values
-from agentmem.recall.presets import DEFAULT, PRESETS, TRAINING_FREE
-from agentmem.recall.signal import Question
-from agentmem.recall.weights import LEARNED, Weights, assistant_share
+from agentmem.recall.presets import DEFAULT, PRESETS
+from agentmem.recall.weights import BY_HAND, LEARNED, Weights, assistant_share
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Dataset
 from agentmem_apps.evaluate.metrics import mean, score
@@ -58,6 +57,9 @@ PLANES: Final = {
     "late window": ALL,
     "session": OWN,
     "speaker": NEAR,
+    "place": OWN,  # no data has any: it keeps what it was given by hand
+    "date": OWN,
+    "phrase": OWN,
     "role": OWN,
     "asking": NEAR,
     "length": NEAR,
@@ -67,8 +69,9 @@ PLANES: Final = {
     "standing": OWN,
     "preference": OWN,
 }
-# No data has places: one that is named counts as a speaker does who is named.
-LIKE: Final = {"place": "speaker"}
+# Signals that tell how well a record fits, and of what they say of a record the most that its neighbours may count for.
+FITTING: Final = ("lexical", "dense", "late", "late window", "session")
+SHARES: Final = (1.0, 1.0, 0.8, 0.4)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def samples(dataset: Dataset, embedder: Embedder) -> Iterator[Sample]:
             for asked in conversation.questions:
                 cue = Cue(asked.text)
                 question = question_of(view, cue, embedded(view, cue))
-                answering = asked_of(question, preset)
+                answering = asked_of(question, preset, dict.fromkeys(PLANES, Weights(1.0)))
                 valued = values(question, answering)
                 said = np.zeros((4, len(PLANES), len(valued.rows)), np.float32)
                 places = [list(PLANES).index(signal.name) if signal.name in PLANES else -1 for signal, _ in answering]
@@ -135,14 +138,9 @@ class Learned(NamedTuple):
 
 def learn(given: Sequence[Sample], without: Iterable[str] = ()) -> Learned:
     """The weights under which the gold of these questions is likeliest to be chosen."""
-    wanted = np.array([PLANES[name] for name in PLANES]).T.copy()
-    for name in without:
-        if name == "neighbours":
-            wanted[1:] = False
-        else:
-            wanted[:, list(PLANES).index(name)] = False
+    basis, at_least = _basis(set(without))
     usable = [sample for sample in given if 0 < sample.right.sum() < len(sample.ids)]
-    rows = np.concatenate([_row(sample, wanted) for sample in usable])
+    rows = np.concatenate([_rows(sample, basis) for sample in usable])
     spread = rows.std(axis=0)
     spread[spread < 1e-9] = 1.0
     rows /= spread
@@ -165,8 +163,8 @@ def learn(given: Sequence[Sample], without: Iterable[str] = ()) -> Learned:
         pushed = np.where(right, -missed, np.add.reduceat(missed, start)[of] * odds / wrong)
         return float(total), pushed @ rows
 
-    by_hand = np.concatenate([_by_hand()[wanted], np.zeros(wanted.sum())]) * spread
-    scale = _least(lambda one: loss(one, (rows @ by_hand)[:, None]), np.zeros(1))
+    by_hand = np.tile(np.linalg.lstsq(basis.reshape(len(basis), -1).T, _by_hand().ravel(), rcond=None)[0], 2) * spread
+    scale = _least(lambda one: loss(one, (rows @ by_hand)[:, None]), np.zeros(1), [0.0])
     prior = scale * by_hand
 
     def held(given: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -174,31 +172,55 @@ def learn(given: Sequence[Sample], without: Iterable[str] = ()) -> Learned:
         away = given - prior
         return total + RIDGE / 2 * away @ away, pushed + RIDGE * away
 
-    found = _least(held, prior) / spread
-    half = len(found) // 2
-    people, assistant = np.zeros(wanted.shape), np.zeros(wanted.shape)
-    people[wanted] = found[:half]
-    assistant[wanted] = found[:half] + found[half:]
+    found = (_least(held, np.maximum(prior, at_least * 2), at_least * 2) / spread).reshape(2, -1)
+    people, assistant = (np.tensordot(one, basis, 1) for one in found)
     return Learned(people, assistant)
 
 
 def _least(
-    loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]], start: NDArray[np.float64]
+    loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]],
+    start: NDArray[np.float64],
+    at_least: Sequence[float],
 ) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    bounds = [(low, np.inf) for low in at_least]
+    done = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500})
+    found: NDArray[np.float64] = done.x
     return found
 
 
 def _by_hand() -> NDArray[np.float64]:
     """float64[planes, signals]: the training-free engine's weights."""
-    table = PRESETS[TRAINING_FREE].weighting(cast(Question, None))  # fixed: it looks at no question
-    return np.array([table.get(name, Weights(0.0)) for name in PLANES]).T
+    return np.array([BY_HAND.get(name, Weights(0.0)) for name in PLANES]).T
 
 
-def _row(sample: Sample, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """float64[candidates, weights]: what is the same for both ends, then what an assistant adds."""
-    values = sample.said[wanted].T.astype(np.float64)
-    return np.hstack([values, sample.share * values])
+def _basis(without: Set[str]) -> tuple[NDArray[np.float64], list[float]]:
+    """float64[numbers, planes, signals]: what each number that is learned adds to the weights; and the least it may be.
+
+    Of a signal that tells how well a record fits, all are 0 at least, and a neighbour's share never exceeds what a
+    record has of itself: else a record that says just what was asked would stand behind the one after it.
+    """
+    patterns: list[NDArray[np.float64]] = []
+    at_least: list[float] = []
+    for i, (name, planes) in enumerate(PLANES.items()):
+        if name in without:
+            continue
+        for plane in np.flatnonzero(planes):
+            if plane and "neighbours" in without:
+                continue
+            pattern = np.zeros((4, len(PLANES)))
+            pattern[plane, i] = 1.0
+            if name in FITTING and plane:
+                pattern[:, i] *= SHARES[plane]
+                pattern[0, i] = 1.0
+            patterns.append(pattern)
+            at_least.append(0.0 if name in FITTING else -np.inf)
+    return np.array(patterns), at_least
+
+
+def _rows(sample: Sample, basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[candidates, 2 · numbers]: for the one end, then for the other."""
+    values = np.tensordot(sample.said.astype(np.float64), basis, ([0, 1], [1, 2]))
+    return np.hstack([(1 - sample.share) * values, sample.share * values])
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,7 +280,6 @@ def table(weights: Learned) -> dict[str, dict[str, list[float]]]:
     told: dict[str, dict[str, list[float]]] = {}
     for end, numbers in weights._asdict().items():
         rows = {name: [round(float(one), DIGITS) for one in numbers[:, i]] for i, name in enumerate(PLANES)}
-        rows |= {name: list(Weights(rows[like][0])) for name, like in LIKE.items()}
         told[end] = rows
     return told
 
@@ -303,8 +324,10 @@ def main(opened: Callable[[str], Embedder] = open_embedder) -> int:
             found = {"held out": by_dataset(held_out(given), groups)}
             for dataset in datasets:
                 alone = learn([sample for sample in given if sample.dataset == dataset.name])
-                others = [(s, alone.scores(s)) for s in given if s.dataset != dataset.name]
-                name = f"learned on {dataset.name}"
+                end = alone.people if dataset is datasets[0] else alone.assistant
+                crossed = Learned(end, end)
+                others = [(s, crossed.scores(s)) for s in given if s.dataset != dataset.name]
+                name = f"learned on {dataset.name} alone"
                 found[name] = by_dataset(others, {n: g for n, g in groups.items() if n != dataset.name})
             if asked.ablate:
                 for name in (*PLANES, "neighbours"):

@@ -133,7 +133,7 @@ def test_each_part_is_used(said: dict[str, object], ledger: str) -> None:
     seen = said[ledger.format(said["folder"])]
     assert isinstance(seen, dict)
     assert seen["texts"][0] == "The launch is on 3 May."
-    assert seen["parts"][0] == ["dense", "latest", "lexical"]
+    assert {"dense", "latest", "lexical"} <= set(seen["parts"][0])
     assert seen["filtered"] == ["aaa eee"]
     assert "the latest" in seen["verdict"]
     assert seen["inspect"] == {"latest": "Zebras graze."}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agentmem.embedding import open_embedder
 from agentmem.errors import AgentMemError, ImportFailed, InvalidInput
-from agentmem.recall.presets import PRESETS
+from agentmem.recall.presets import DEFAULT, PRESETS
 from agentmem.records import Record, Scope
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Conversation, Dataset, Question
@@ -275,7 +275,7 @@ def test_a_session_stands_where_its_best_turn_does(locomo_file: Path) -> None:
     for conversation in dataset.conversations:
         records = list(conversation.records(Scope("x")))
         session_of = {conversation.id_of(record): str(record.session) for record in records}
-        rankings = rank(records, [q.text for q in conversation.questions], open_embedder("hash"))["training-free"].hits
+        rankings = rank(records, [q.text for q in conversation.questions], open_embedder("hash"))[DEFAULT].hits
         for question, hits in zip(conversation.questions, rankings, strict=True):
             best: dict[str, int] = {}
             for place, found in enumerate(hits):
@@ -336,7 +336,7 @@ def test_the_table_says_percent_with_one_decimal(locomo_file: Path) -> None:
 
 
 def test_engines_are_compared_over_the_same_questions(locomo_file: Path, tmp_path: Path) -> None:
-    dataset, engines = locomo.load(locomo_file), ["bm25", "rrf", "training-free"]
+    dataset, engines = locomo.load(locomo_file), ["bm25", "rrf", DEFAULT]
     seen: list[tuple[int, int]] = []
     reports = compare(
         dataset, engines, embedder="hash", dump=tmp_path / "dump", progress=lambda *told: seen.append(told)

@@ -309,6 +309,7 @@ NUMBERS = {
 }
 NEITHER = {
     ("open", "create"),
+    ("open", "late_interaction"),
     ("add_many", "items"),  # its fields are listed one by one
     ("pin", "pinned"),
     ("edit", "pinned"),

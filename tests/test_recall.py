@@ -23,6 +23,7 @@ from agentmem.embedding import embedding_text
 from agentmem.errors import Conflict, InvalidInput, UndoBlocked
 from agentmem.memory import ALL_STATES, Memory
 from agentmem.recall.corpus import Corpus
+from agentmem.recall.presets import TRAINING_FREE
 from agentmem.recall.text import WORD, terms
 from agentmem.records import Change, Record, Scope
 from agentmem.store import Report
@@ -191,7 +192,8 @@ def check(memory: Memory, cue: str, **filters: Any) -> None:
     """Recall of everything there is, against the oracle where all are candidates; and a shorter recall against that."""
     live = list(memory.records())
     allowed = [record for record in live if admits(record, filters)]
-    hits = memory.recall(cue, len(live) + 5, **filters)
+    ordered(memory, cue, len(live), **filters)
+    hits = ordered(memory, cue, len(live), engine=TRAINING_FREE, **filters)
     assert {hit.record.id for hit in hits} == {record.id for record in allowed}
     assert len(hits) == len(allowed)
     if allowed and len(allowed) <= FEW:
@@ -200,12 +202,18 @@ def check(memory: Memory, cue: str, **filters: Any) -> None:
         for hit in hits:
             parts = {name: scores[place[hit.record.id]] for name, scores in wanted.items()}
             assert dict(hit.parts) == pytest.approx(parts, abs=1e-3)
+
+
+def ordered(memory: Memory, cue: str, live: int, **more: Any) -> list[Hit]:
+    """All that any engine finds: best first, each score the sum of its parts, and fewer the first of more."""
+    hits = memory.recall(cue, live + 5, **more)
     for hit in hits:
         assert hit.score == pytest.approx(sum(hit.parts.values()), abs=1e-9)
         assert hit.record == memory.get(hit.record.id)
     assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.record.position))
     for k in (1, 3, 40):
-        assert memory.recall(cue, k, **filters) == hits[:k]
+        assert memory.recall(cue, k, **more) == hits[:k]
+    return hits
 
 
 @given(deeds=deeds, cue=sayings)

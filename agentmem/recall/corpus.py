@@ -120,6 +120,11 @@ class _Columns:
         self.told: dict[int, tuple[Rows, NDArray[np.int64]]] = {}  # by session; see `Corpus._told`
 
     @cached_property
+    def span(self) -> tuple[int, int]:
+        at = self.at[self.rows]
+        return int(at.min()), int(at.max())
+
+    @cached_property
     def sessions(self) -> Sessions:
         rows = self.rows[self.session[self.rows] >= 0]
         of = self.session[rows]
@@ -298,6 +303,16 @@ class Corpus:
         self._session.frombytes(session.tobytes())
 
     # ── columns and postings ─────────────────────────────────────────────────────────────────────────────────────
+
+    def times(self) -> NDArray[np.int64]:
+        """When each row's record happened, in microseconds since 1970."""
+        return self._columns.at
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """When the first and the last of the live records happened. There must be one."""
+        first, last = self._columns.span
+        return _EPOCH + first * _MICROSECOND, _EPOCH + last * _MICROSECOND
 
     def lengths(self) -> NDArray[np.intc]:
         """Terms in each row."""

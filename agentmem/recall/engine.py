@@ -21,6 +21,7 @@ from agentmem.recall.presets import Preset
 from agentmem.recall.reading import read
 from agentmem.recall.signal import Question, Said
 from agentmem.recall.view import View
+from agentmem.recall.weights import Table
 
 if TYPE_CHECKING:
     from agentmem.records import Record
@@ -107,14 +108,22 @@ def question_of(view: View, cue: Cue, made: Embedded) -> Question:
     """What the signals are asked. Hold the view's lock."""
     corpus = view.corpus
     vector, said = made
-    return Question(cue, read(cue.text, corpus), vector, corpus, view.index, corpus.allowed(cue), said)
+    reading = read(cue.text, corpus, cue.now)
+
+    def texts(rows: Rows) -> list[str]:
+        positions = corpus.positions(rows).tolist()
+        found = {record.position: record.text for record in view.ledger.at(positions)}
+        return [found.get(position, "") for position in positions]
+
+    return Question(cue, reading, vector, corpus, view.index, corpus.allowed(cue), texts, said)
 
 
-def asked_of(question: Question, preset: Preset) -> Asked:
-    """The preset's signals that have something to say."""
+def asked_of(question: Question, preset: Preset, table: Table) -> Asked:
+    """The preset's signals that count for something here, and have something to say."""
     if not len(question.allowed):
         return []
-    return [(signal, evidence) for signal in preset.signals if (evidence := signal.ask(question)) is not None]
+    counting = [signal for signal in preset.signals if any(table.get(signal.name, ()))]
+    return [(signal, evidence) for signal in counting if (evidence := signal.ask(question)) is not None]
 
 
 class _Ranking(NamedTuple):
@@ -147,11 +156,11 @@ class _Ranking(NamedTuple):
 
 def _ranking(question: Question, preset: Preset, wanted: int) -> _Ranking:
     """`wanted` of them at least, if there are so many."""
-    asked = asked_of(question, preset)
+    table = preset.weighting(question)
+    asked = asked_of(question, preset, table)
     if not asked:
         found = Candidates(np.empty(0, np.intp), [], np.empty((0, 0)))
     else:
-        table = preset.weighting(question)
         found = fuse_ranks(asked, wanted, table) if preset.by_rank else fuse(question, asked, wanted, table)
     positions = question.corpus.positions(found.rows)
     return _Ranking(asked, found, positions, np.lexsort((positions, -found.total)))

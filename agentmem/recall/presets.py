@@ -10,18 +10,20 @@ from agentmem.errors import InvalidInput
 from agentmem.recall import forms
 from agentmem.recall.fuse import NEIGHBOURS
 from agentmem.recall.signal import Signal
+from agentmem.recall.signals.date import Date
 from agentmem.recall.signals.dense import Dense
 from agentmem.recall.signals.form import Form
 from agentmem.recall.signals.late import Late
 from agentmem.recall.signals.length import Length
 from agentmem.recall.signals.lexical import Lexical
 from agentmem.recall.signals.opening import Opening
+from agentmem.recall.signals.phrase import Phrase
 from agentmem.recall.signals.place import Place
 from agentmem.recall.signals.role import Role
 from agentmem.recall.signals.session import Session
 from agentmem.recall.signals.speaker import Speaker
 from agentmem.recall.stores import Attached
-from agentmem.recall.weights import Weighting, fixed, inheriting, learned
+from agentmem.recall.weights import BY_HAND, Weighting, Weights, fixed, learned
 
 __all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset", "with_stores"]
 
@@ -43,6 +45,8 @@ _PLAIN: Final = (
     Session(),
     Speaker(),
     Place(),
+    Date(),
+    Phrase(),
     Role(),
     Form("asking", forms.QUESTION),
 )
@@ -56,28 +60,18 @@ _SUBTLE: Final = (
     Form("preference", forms.PREFERENCE, reason="says what is preferred"),
 )
 
+_BOTH: Final = fixed({"lexical": Weights(1), "dense": Weights(1)})
+
 DEFAULT: Final = "learned"
 TRAINING_FREE: Final = "training-free"
 PRESETS: Final[Mapping[str, Preset]] = {
-    "bm25": Preset((Lexical(),), fixed({"lexical": 1})),
-    "dense": Preset((Dense(),), fixed({"dense": 1})),
-    "rrf": Preset((Lexical(), Dense()), fixed({"lexical": 1, "dense": 1}), by_rank=True),
-    "zsum": Preset((Lexical(), Dense()), fixed({"lexical": 1, "dense": 1})),
+    "bm25": Preset((Lexical(),), _BOTH),
+    "dense": Preset((Dense(),), _BOTH),
+    "rrf": Preset((Lexical(), Dense()), _BOTH, by_rank=True),
+    "zsum": Preset((Lexical(), Dense()), _BOTH),
     TRAINING_FREE: Preset(
         _PLAIN,
-        fixed(
-            {
-                "lexical": inheriting(1),
-                "dense": inheriting(1),
-                "late": inheriting(1),
-                "late window": 0.7,
-                "session": 1,
-                "speaker": 0.8,
-                "place": 0.8,
-                "role": -4,
-                "asking": -0.8,
-            }
-        ),
+        fixed(BY_HAND),
     ),
     DEFAULT: Preset((*_PLAIN, *_SUBTLE), learned),
 }

@@ -1,4 +1,5 @@
-"""What a cue says besides its words: quoted phrases, speakers and places of the scope, and what kind of answer it asks.
+"""What a cue says besides its words: quoted phrases, speakers and places of the scope, dates, and what kind of answer
+it asks for.
 
 One parse a question. It looks names up in the corpus and never guesses one. Nothing here is a filter: what was read
 raises what fits, and what was read wrongly hides nothing.
@@ -8,9 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from agentmem.recall.corpus import Corpus
+from agentmem.recall.dates import Span, spans_in
 from agentmem.recall.text import WORD
 
 __all__ = ["Reading", "read"]
@@ -49,12 +52,13 @@ class Reading:
     phrases: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    dates: tuple[Span, ...] = ()
     answer: str = ""
     of_assistant: bool = False
 
 
-def read(text: str, corpus: Corpus) -> Reading:
-    """What the text says, given who speaks and what places there are in this scope."""
+def read(text: str, corpus: Corpus, now: datetime | None = None) -> Reading:
+    """What the text says, asked `now`, given who speaks, where, and when things happened in this scope."""
     text = text[:_LONGEST_CUE]
     phrases = (next(filter(None, found)).strip() for found in _QUOTED.findall(text))
     words = [word.casefold() for word in WORD.findall(text)]
@@ -65,6 +69,7 @@ def read(text: str, corpus: Corpus) -> Reading:
         phrases=tuple(phrase for phrase in phrases if phrase),
         speakers=_named(words, corpus, "speaker"),
         places=_named(words, corpus, "place"),
+        dates=tuple(spans_in(text, datetime.now(UTC) if now is None else now, corpus.span)) if len(corpus) else (),
         answer=answer,
         of_assistant=_OF_ASSISTANT.search(text) is not None,
     )

@@ -6,7 +6,7 @@ answers of several become one number is `fuse`'s to know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
@@ -39,7 +39,8 @@ class Said(NamedTuple):
 @dataclass(frozen=True)
 class Question:
     """What every signal is asked with: the cue, what it was understood to say, its unit vector if it has one, the rows
-    its filters allow, in order of writing, and its tokens, where the embedder gives any."""
+    its filters allow, in order of writing, how the texts of a few rows are read, and its tokens, where the embedder gives
+    any."""
 
     cue: Cue
     reading: Reading
@@ -47,6 +48,7 @@ class Question:
     corpus: Corpus
     index: Index
     allowed: Rows
+    texts: Callable[[Rows], list[str]]
     said: Said | None = None
 
     @cached_property

@@ -32,7 +32,8 @@ _engine_option = click.option(
     "engines",
     multiple=True,
     metavar="NAME",
-    help="Recall by this engine; several times to compare. Of: bm25, dense, rrf, zsum, training-free (the default).",
+    help="Recall by this engine; several times to compare. Of: bm25, dense, rrf, zsum, training-free, learned "
+    "(the default).",
 )
 _plot_option = click.option(
     "--plot",
