@@ -72,6 +72,10 @@ PLANES: Final = {
 # Signals that tell how well a record fits, and of what they say of a record the most that its neighbours may count for.
 FITTING: Final = ("lexical", "dense", "late", "late window", "session")
 SHARES: Final = (1.0, 1.0, 0.8, 0.4)
+AT_LEAST: Final = {
+    **dict.fromkeys(FITTING, 0.0),
+    "phrase": 1.0,
+}  # what stands in quotation marks is meant to the letter
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,8 @@ def learn(given: Sequence[Sample], without: Iterable[str] = ()) -> Learned:
         away = given - prior
         return total + RIDGE / 2 * away @ away, pushed + RIDGE * away
 
-    found = (_least(held, np.maximum(prior, at_least * 2), at_least * 2) / spread).reshape(2, -1)
+    low = np.tile(at_least, 2) * spread
+    found = (_least(held, np.maximum(prior, low), low) / spread).reshape(2, -1)
     people, assistant = (np.tensordot(one, basis, 1) for one in found)
     return Learned(people, assistant)
 
@@ -180,7 +185,7 @@ def learn(given: Sequence[Sample], without: Iterable[str] = ()) -> Learned:
 def _least(
     loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]],
     start: NDArray[np.float64],
-    at_least: Sequence[float],
+    at_least: Iterable[float],
 ) -> NDArray[np.float64]:
     bounds = [(low, np.inf) for low in at_least]
     done = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500})
@@ -209,11 +214,11 @@ def _basis(without: Set[str]) -> tuple[NDArray[np.float64], list[float]]:
                 continue
             pattern = np.zeros((4, len(PLANES)))
             pattern[plane, i] = 1.0
-            if name in FITTING and plane:
+            if plane and name in FITTING:
                 pattern[:, i] *= SHARES[plane]
                 pattern[0, i] = 1.0
             patterns.append(pattern)
-            at_least.append(0.0 if name in FITTING else -np.inf)
+            at_least.append(AT_LEAST.get(name, -np.inf))
     return np.array(patterns), at_least
 
 

@@ -22,17 +22,17 @@ _DAY: Final = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _NUMBER: Final = r"(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\d{1,2})"
 _YEAR: Final = r"(?:19|20)\d\d"
 _PHRASE: Final = re.compile(
-    rf"""(?<![\w-])(?:
+    rf"""(?<![\w.-])(?:
       (?P<figures>{_YEAR}-\d\d(?:-\d\d)?|\d{{1,2}}[./]\d{{1,2}}[./]{_YEAR})
     | (?P<dated>\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:,?\s*{_YEAR})?
         | {_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?!\d)(?:,?\s*{_YEAR})?
         | {_MONTH},?\s+(?:of\s+)?{_YEAR})
     | (?P<relative>yesterday|today|tomorrow|(?:last|this|next)\s+(?:week|month|year|{_DAY}|{_MONTH})
         | {_NUMBER}\s+(?:day|week|month|year)s?\s+ago)
-    | (?:in|of|on|during|since|until|by|before|after)\s+(?P<month>{_MONTH})
+    | (?:in|of|on|during|since|until|by|before|after)\s+(?P<month>{_MONTH})(?!,?\s*(?:of\s+)?\d)
     | (?P<name>(?-i:January|February|April|June|July|August|September|October|November|December))
     | (?P<year>{_YEAR})
-    )(?![\w-])""",
+    )(?![\w-]|\.\d)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _BEFORE: Final = re.compile(r"\b(before|until|till|prior to)\s+$", re.I)

@@ -39,8 +39,7 @@ class Said(NamedTuple):
 @dataclass(frozen=True)
 class Question:
     """What every signal is asked with: the cue, what it was understood to say, its unit vector if it has one, the rows
-    its filters allow, in order of writing, how the texts of a few rows are read, and its tokens, where the embedder gives
-    any."""
+    its filters allow, in order of writing, how a few rows' texts are read, and its tokens, where there are any."""
 
     cue: Cue
     reading: Reading

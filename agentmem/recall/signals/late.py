@@ -47,17 +47,25 @@ class _LateEvidence:
         self._window = window
 
     @cached_property
+    def _words(self) -> list[tuple[str, float, NDArray[np.bool_]]]:
+        """Each word of the cue, how rare it is, and which tokens are pieces of it."""
+        question, spans = self._question, self._said.spans
+        languages, number = question.corpus.languages(), len(question.corpus)
+        found = []
+        for word in WORD.finditer(question.cue.text):
+            inside = (spans[:, 0] < word.end()) & (spans[:, 1] > word.start())
+            stems = asked_terms(word[0], languages)
+            if inside.any() and stems:
+                holding = [question.found[stem][0] if stem in question.found else () for stem in stems]
+                found.append((word[0], float(np.mean([idf(len(rows), number) for rows in holding])), inside))
+        return found
+
+    @cached_property
     def _weights(self) -> NDArray[np.float32]:
         """One a token, of sum 1; all pieces of a word weigh alike."""
-        question = self._question
-        text, languages, number = question.cue.text, question.corpus.languages(), len(question.corpus)
         weights = np.full(len(self._said.spans), _COMMON)
-        for word in WORD.finditer(text):
-            stems = asked_terms(word[0], languages)
-            if stems:
-                rarity = [idf(len(question.found.get(stem, ((),))[0]), number) for stem in stems]
-                inside = (self._said.spans[:, 0] < word.end()) & (self._said.spans[:, 1] > word.start())
-                weights[inside] = np.mean(rarity)
+        for _, rarity, inside in self._words:
+            weights[inside] = rarity
         shares: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
         return shares
 
@@ -88,16 +96,11 @@ class _LateEvidence:
         return matched
 
     def reasons(self, rows: Rows) -> list[str]:
-        if self._window:
+        """The words of the cue that a record has the like of, up to four, those that are rarest."""
+        if self._window or not self._words:
             return [""] * len(rows)
-        return [f"in context: {', '.join(words)}" if words else "" for words in map(self._met, self._matched(rows))]
-
-    def _met(self, cosines: NDArray[np.float32]) -> list[str]:
-        """Up to four words of the cue that this record has the like of, those that weigh most."""
-        found: dict[str, float] = {}
-        text = self._question.cue.text
-        for word in WORD.finditer(text):
-            inside = (self._said.spans[:, 0] < word.end()) & (self._said.spans[:, 1] > word.start())
-            if inside.any() and float(cosines[inside].mean()) >= _NEAR and self._weights[inside].max() > 0:
-                found[word[0]] = float(self._weights[inside].max())
-        return sorted(found, key=found.__getitem__, reverse=True)[:4]
+        pieces = np.array([inside / inside.sum() for _, _, inside in self._words]).T
+        met = self._matched(rows) @ pieces >= _NEAR
+        rarest = sorted(range(len(self._words)), key=lambda i: -self._words[i][1])
+        told = [dict.fromkeys(self._words[i][0] for i in rarest if near[i]) for near in met]
+        return [f"in context: {', '.join(list(words)[:4])}" if words else "" for words in told]
