@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentmem import Cue, Memory
-from agentmem.recall.fuse import NEIGHBOURS
+from agentmem.recall.fuse import COVERAGE, NEIGHBOURS, again
 from agentmem.recall.presets import DEFAULT, PARTS, PRESETS
 from agentmem.recall.weights import BY_HAND, LEARNED, Weights
 from benchmarks import train_ranker
@@ -38,7 +38,8 @@ def test_it_says_what_it_was_learned_from() -> None:
 def test_its_weights_are_sound(kind: str, end: str) -> None:
     """A record that fits better never stands lower for it, and never lower than the turn beside it."""
     table = {name: Weights(*numbers) for name, numbers in TOLD["weights"][kind][end].items()}
-    assert set(table) == PARTS - {NEIGHBOURS} == {signal.name for signal in PRESETS[DEFAULT].signals}
+    assert set(table) == PARTS - {NEIGHBOURS} == {signal.name for signal in PRESETS[DEFAULT].signals} | {COVERAGE}
+    assert table[COVERAGE].own < 0
     assert np.isfinite([*table.values()]).all()
     for name in FITTING:
         own, *beside = table[name]
@@ -99,6 +100,30 @@ def test_what_says_just_what_was_asked_comes_first(tmp_path: Path) -> None:
             assert memory.recall(said[n], 1)[0].record.text == said[n]
 
 
+@given(
+    st.lists(st.tuples(st.integers(-1, 3), st.integers(-9, 9), st.booleans()), max_size=30),
+    st.floats(0.01, 3),
+)
+def test_covering_sessions_is_a_greedy_choice(rows: list[tuple[int, int, bool]], cost: float) -> None:
+    session = np.array([one for one, _, _ in rows], np.intc)
+    total = np.array([one for _, one, _ in rows], np.float64)
+    found = again(session, total, np.ones(len(rows), np.bool_))
+    left, shown, chosen = set(range(len(rows))), dict[int, int](), list[tuple[int, float]]()
+    while left:
+        worth = {i: total[i] - cost * (shown.get(int(session[i]), 0) if session[i] >= 0 else 0) for i in left}
+        best = max(left, key=lambda i: (worth[i], -i))
+        chosen.append((best, worth[best]))
+        left.remove(best)
+        shown[int(session[best])] = shown.get(int(session[best]), 0) + 1
+    for i, worth_then in chosen:
+        assert total[i] - cost * found[i] == pytest.approx(worth_then)
+    counting = np.array([one for _, _, one in rows], np.bool_)
+    some = again(session, total, counting)
+    for i in range(len(rows)):
+        before = [(-total[j], j) < (-total[i], i) and session[j] == session[i] for j in range(len(rows))]
+        assert some[i] == (sum(np.array(before, np.bool_) & counting) if session[i] >= 0 else 0)
+
+
 # ── learning ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -113,7 +138,16 @@ def made(true: dict[str, list[float]], share: float, seed: int, n: int = 60) -> 
         gold = {str(i) for i in np.argsort(-scores)[:2]}
         name = "locomo" if share == 0 else "beam"
         samples.append(
-            Sample(name, f"{name} {q % 3}", "single-hop", frozenset(gold), [*map(str, range(30))], said, share)
+            Sample(
+                name,
+                f"{name} {q % 3}",
+                "single-hop",
+                frozenset(gold),
+                [*map(str, range(30))],
+                said,
+                share,
+                np.arange(30, dtype=np.intc),
+            )
         )
     return samples
 

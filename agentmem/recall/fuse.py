@@ -7,13 +7,15 @@ hundred thousand. (LoCoMo, development half, recall@10 without learning: 83.7 ag
 all conversations in one scope: 82.4 against 81.4.)
 
 A record then inherits from the turns beside it in its session: an answer often stands next to the words of its
-question.
+question. And it gives way a little to other sessions for each better record of its own: what is asked for is often told
+in several. (Held out, recall@10: LoCoMo 88.2 without this and 88.5 with it, BEAM 64.2 and 65.2, its questions over
+several sessions 51.4 and 57.4.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +24,10 @@ from agentmem.recall.corpus import Corpus, Rows, distinct
 from agentmem.recall.signal import Evidence, Question, Signal
 from agentmem.recall.weights import Table, Weights
 
-__all__ = ["NEIGHBOURS", "Asked", "Candidates", "Valued", "fuse", "fuse_ranks", "values"]
+__all__ = ["COVERAGE", "NEIGHBOURS", "Asked", "Candidates", "Valued", "again", "fuse", "fuse_ranks", "values"]
 
 NEIGHBOURS = "neighbours"  # the part that a record has from the turns beside it
+COVERAGE = "coverage"  # the part that it loses to better ones of its session
 _CORE = 32  # of each signal: by these and those beside them the scales are set, however many are wanted
 _REACH = 2
 _RANKED = 100  # of each signal, when ranks are fused
@@ -36,10 +39,11 @@ Parts: TypeAlias = NDArray[np.float64]
 
 
 class Valued(NamedTuple):
-    """Candidates; as `Corpus.beside` those beside them, -1 for none; and float64[signals, scored] for all that are in
-    `scored`, which is ascending."""
+    """Candidates, and those of them that are so however many are wanted; as `Corpus.beside` those beside them, -1 for
+    none; and float64[signals, scored] for all that are in `scored`. All are ascending."""
 
     rows: Rows
+    core: Rows
     neighbours: NDArray[np.intp]
     scored: Rows
     values: Parts
@@ -81,11 +85,34 @@ def fuse(question: Question, asked: Asked, wanted: int, table: Table) -> Candida
     weights = np.array([table.get(signal.name, Weights(0.0)) for signal, _ in asked])
     parts = weights[:, :1] * valued.of(valued.rows) + 0.0  # no "-0.0"
     names = [signal.name for signal, _ in asked]
-    # A scope without sessions has no part for them; one with some has it for every hit, however few are wanted.
-    if not weights[:, 1:].any() or not len(valued.rows) or not question.corpus.sessions.number:
-        return Candidates(valued.rows, names, parts)
-    inherited = (weights[:, 1:].T[:, :, None] * valued.beside()).sum(axis=(0, 1))
-    return Candidates(valued.rows, [*names, NEIGHBOURS], np.vstack([parts, inherited + 0.0]))
+    # A scope without sessions has neither part; one with some has both for every hit, however few are wanted.
+    if len(valued.rows) and question.corpus.sessions.number:
+        if weights[:, 1:].any():
+            inherited = (weights[:, 1:].T[:, :, None] * valued.beside()).sum(axis=(0, 1))
+            names, parts = [*names, NEIGHBOURS], np.vstack([parts, inherited + 0.0])
+        if covering := table.get(COVERAGE, Weights(0.0)).own:
+            by_writing = np.argsort(question.corpus.positions(valued.rows), kind="stable")
+            rows, total = valued.rows[by_writing], parts.sum(axis=0)[by_writing]
+            shown = np.empty(len(rows))
+            shown[by_writing] = again(question.corpus.sessions.of[rows], total, np.isin(rows, valued.core))
+            names, parts = [*names, COVERAGE], np.vstack([parts, covering * shown + 0.0])
+    return Candidates(valued.rows, names, parts)
+
+
+def again(session: NDArray[Any], total: NDArray[np.float64], counting: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """For each row, how many of those that count stand before it in its session (-1: in none), ties by their order.
+
+    What was shown of a session need not be shown again before others are. When each costs the same, the order by what
+    is left is that of a greedy choice, best first.
+    """
+    order = np.lexsort((-total, session))
+    counts = counting[order].astype(np.intp)
+    before: NDArray[np.intp] = np.cumsum(counts) - counts
+    opens = np.concatenate([[True], session[order][1:] != session[order][:-1]])
+    start = np.maximum.accumulate(np.where(opens, np.arange(len(order)), 0))
+    found = np.zeros(len(session))
+    found[order] = before - before[start]
+    return np.where(session >= 0, found, 0.0)
 
 
 def values(question: Question, asked: Asked, wanted: int = _CORE) -> Valued:
@@ -97,7 +124,7 @@ def values(question: Question, asked: Asked, wanted: int = _CORE) -> Valued:
     rows = core if wanted <= _CORE else near.with_beside(distinct(core, _seeds(asked, wanted)))
     beside = near.beside(rows)
     scored = distinct(_and(rows, beside), usual)
-    return Valued(rows, beside, scored, np.array([_value(*one, usual, scored) for one in asked]))
+    return Valued(rows, core, beside, scored, np.array([_value(*one, usual, scored) for one in asked]))
 
 
 def fuse_ranks(asked: Asked, wanted: int, table: Table) -> Candidates:

@@ -8,7 +8,7 @@ from typing import Final
 
 from agentmem.errors import InvalidInput
 from agentmem.recall import forms
-from agentmem.recall.fuse import NEIGHBOURS
+from agentmem.recall.fuse import COVERAGE, NEIGHBOURS
 from agentmem.recall.signal import Signal
 from agentmem.recall.signals.date import Date
 from agentmem.recall.signals.dense import Dense
@@ -76,7 +76,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
     DEFAULT: Preset((*_PLAIN, *_SUBTLE), learned),
 }
 # What a hit's parts may be called, by whichever engine.
-PARTS: Final = frozenset(signal.name for one in PRESETS.values() for signal in one.signals) | {NEIGHBOURS}
+PARTS: Final = frozenset(signal.name for one in PRESETS.values() for signal in one.signals) | {NEIGHBOURS, COVERAGE}
 
 
 def preset(name: str | Preset) -> Preset:
