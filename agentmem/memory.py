@@ -414,15 +414,17 @@ class Memory:
             asked = replace(asked, vector=None)
         return recall(view, asked, k, preset=with_stores(chosen, self._stores.values()), explain=explain)
 
-    def context(self, cue: str | Cue, tokens: int = 1500, *, count: Count | None = None) -> Context:
+    def context(
+        self, cue: str | Cue, tokens: int = 1500, *, count: Count | None = None, engine: str | Preset = DEFAULT
+    ) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget.
 
         `count` says how many tokens a text has, as your model counts; by default it is estimated on the high side. With
-        tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`.
+        tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`. `engine` is as in `recall`.
         """
         whole_number(tokens, "tokens")
         counts = counted(estimate_tokens if count is None else count)
-        return pack(self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE)), tokens, counts)
+        return pack(self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE), engine=engine), tokens, counts)
 
     def locate(self, text: str, k: int = 10) -> list[Located]:
         """In which records a text may stand, likeliest first: with what probability, and at which of their words."""

@@ -38,7 +38,7 @@ from agentmem.recall.presets import DEFAULT, PRESETS
 from agentmem.recall.weights import BY_HAND, LEARNED, Weights, assistant_share
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Dataset
-from agentmem_apps.evaluate.metrics import mean, score
+from agentmem_apps.evaluate.metrics import score
 from agentmem_apps.importers.run import write
 from benchmarks.measure import keep, machine_line, options
 
@@ -46,6 +46,7 @@ RIDGE: Final = 30.0  # 10 to 100 move recall by less than a point
 COVERING: Final = -0.1  # for each better record of the session; -0.05 to -0.3 gain as much, -0.5 takes from LoCoMo
 DIGITS: Final = 3
 FIGURES: Final = ("recall@5", "recall@10", "recall@20", "mrr")
+SESSION_FIGURES: Final = ("hit@1", "ndcg@5")
 LICENCES: Final = {"locomo": "CC BY-NC 4.0", "beam": "CC BY-SA 4.0, as a derivative has it"}
 ALL: Final = (True, True, True, True)
 NEAR: Final = (True, True, True, False)
@@ -91,6 +92,7 @@ class Sample:
     said: NDArray[np.float32]
     share: float
     session: NDArray[np.intc]
+    gold_sessions: frozenset[int]
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -110,6 +112,8 @@ def samples(dataset: Dataset, embedder: Embedder) -> Iterator[Sample]:
             view = memory._opened.view(memory.bound)
             view.refresh()
             ids = {record.position: conversation.id_of(record) for record in view.ledger.scan()}
+            rows = view.corpus.rows_of(list(ids))
+            session_of = dict(zip(ids.values(), view.corpus.sessions.of[rows].tolist(), strict=True))
             for asked in conversation.questions:
                 cue = Cue(asked.text)
                 question = question_of(view, cue, embedded(view, cue))
@@ -125,7 +129,8 @@ def samples(dataset: Dataset, embedder: Embedder) -> Iterator[Sample]:
                 gold = frozenset(asked.gold)
                 share = assistant_share(question)
                 session = view.corpus.sessions.of[valued.rows]
-                yield Sample(dataset.name, conversation.id, asked.category, gold, found, said, share, session)
+                told_in = frozenset(session_of[id] for id in gold if id in session_of)
+                yield Sample(dataset.name, conversation.id, asked.category, gold, found, said, share, session, told_in)
 
 
 # ── learning ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,15 +245,17 @@ def figures(scored: Iterable[tuple[Sample, NDArray[np.float64]]], groups: Mappin
     """Of these questions, and of each category and group; recall in turns."""
     told: dict[str, list[dict[str, float]]] = {}
     for sample, scores in scored:
-        ranked = [sample.ids[i] for i in np.argsort(-scores, kind="stable")[:50]]
-        one = score(ranked, sample.gold)
+        order = np.argsort(-scores, kind="stable")[:50]
+        one = {name: score([sample.ids[i] for i in order], sample.gold)[name] for name in FIGURES}
+        sessions = score(map(str, sample.session[order].tolist()), frozenset(map(str, sample.gold_sessions)))
+        one |= {f"session {name}": sessions[name] for name in SESSION_FIGURES}
         named = [name for name, members in groups.items() if sample.category in members]
         for name in ("all", sample.category, *named):
             told.setdefault(name, []).append(one)
     return {
         name: {
             "n": len(ones),
-            **{figure: mean(ones)[figure] for figure in FIGURES},
+            **{figure: float(np.mean([one[figure] for one in ones])) for figure in ones[0]},
         }
         for name, ones in sorted(told.items())
     }

@@ -283,6 +283,7 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("recall", "place"): Slot(lambda m, t: narrowed(m, {"place": t}, place=t), whatever),
     ("recall", "tags"): Slot(lambda m, t: narrowed(m, {"tags": [t.strip()]}, tags=[t]), wordy),
     ("recall", "engine"): Slot(lambda m, t: (asked(m, engine=t), None), never),
+    ("context", "engine"): Slot(lambda m, t: (m.context("kept", engine=t), None), never),
     ("context", "cue"): Slot(lambda m, t: (storable(m.context(t, 200).text), True), wordy),
     ("reindex", "name"): Slot(lambda m, t: (m.reindex(t + "?"), None), never),
     ("attach", "name"): Slot(attached, whatever),

@@ -147,6 +147,7 @@ def made(true: dict[str, list[float]], share: float, seed: int, n: int = 60) -> 
                 said,
                 share,
                 np.arange(30, dtype=np.intc),
+                frozenset(map(int, gold)),
             )
         )
     return samples

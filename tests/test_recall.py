@@ -99,14 +99,8 @@ def do(memory: Memory, verb: str, n: int, text: str) -> None:
 # ── the oracle ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 WEIGHTS = {
-    "lexical": 1.0,
-    "dense": 1.0,
-    "session": 1.0,
-    "speaker": 0.8,
-    "place": 0.8,
-    "date": 1.0,
-    "role": -4.0,
-    "asking": -0.8,
+    **{"lexical": 1.0, "dense": 1.0, "session": 1.0, "speaker": 0.8, "place": 0.8, "date": 1.0},
+    **{"role": -4.0, "asking": -0.8},
 }
 SHARES = {-1: 0.4, 1: 0.25, -2: 0.1, 2: 0.1}  # of what the turns beside a record are worth
 FEW = 32  # so many are candidates whatever is asked
