@@ -31,18 +31,21 @@ check: venv
 	$(BIN)/python -m agentmem_apps.cli.reference --check
 
 # Results land in benchmarks/results; LOCOMO and BEAM are paths to the data, which is not part of the project.
+ENGINES := --engine bm25 --engine dense --engine rrf --engine zsum --engine training-free
 bench: venv
 	$(BIN)/python -m benchmarks.startup --json benchmarks/results/startup.json
 	$(BIN)/python -m benchmarks.floor --json benchmarks/results/floor.json
 	$(BIN)/python -m benchmarks.kill --n 1000 --json benchmarks/results/kill.json
 	$(BIN)/python -m benchmarks.scale --json benchmarks/results/scale.json --plot benchmarks/results/scale.png
 ifdef LOCOMO
-	$(BIN)/agentmem --json eval locomo $(LOCOMO) --embedder hash > benchmarks/results/locomo-hash.json
-	$(BIN)/agentmem --json eval locomo $(LOCOMO) --embedder minilm > benchmarks/results/locomo-minilm.json
-endif
-ifdef BEAM
-	$(BIN)/agentmem --json eval beam $(BEAM) --embedder hash > benchmarks/results/beam-hash.json
-	$(BIN)/agentmem --json eval beam $(BEAM) --embedder minilm > benchmarks/results/beam-minilm.json
+	$(BIN)/python -m benchmarks.train_ranker --locomo $(LOCOMO) --beam $(BEAM) --ablate --write \
+	  --json benchmarks/results/train_ranker.json
+	$(BIN)/python -m benchmarks.packs --locomo $(LOCOMO) --beam $(BEAM) --json benchmarks/results/packs.json
+	$(BIN)/python -m benchmarks.assistant --beam $(BEAM) --json benchmarks/results/assistant.json
+	$(BIN)/agentmem --json eval locomo $(LOCOMO) --embedder minilm $(ENGINES) \
+	  --plot benchmarks/results/locomo-engines.png > benchmarks/results/locomo-engines.json
+	$(BIN)/agentmem --json eval beam $(BEAM) --embedder minilm $(ENGINES) \
+	  --plot benchmarks/results/beam-engines.png > benchmarks/results/beam-engines.json
 endif
 
 # Side by side with other memories, in an environment of its own: they are no part of the project. Needs LOCOMO and BEAM.

@@ -22,22 +22,30 @@ def result(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+# Kind of embedder → the one that stands for it.
+KINDS = {"without tokens": "hash", "with tokens": "minilm"}
+
+
+def held_out(kind: str, data: str) -> Any:
+    """What the default engine finds by weights that were learned without the conversation that is asked."""
+    return result("train_ranker")[kind]["figures"]["held out"][data]
+
+
 def recall_table() -> list[str]:
     """Turn recall on the development halves, in percent."""
     lines = [
-        "Finding the turns that hold the answer, without a language model (percent; development half of each set,",
-        "every question with evidence, k counts single turns or messages; protocols in `agentmem_apps/evaluate`):",
+        "Finding the turns that hold the answer, without a language model (percent; development half of each set, each",
+        "conversation asked by weights that were learned without it, every question with evidence; k counts single",
+        "turns or messages; protocols in `agentmem_apps/evaluate`):",
         "",
         "| data | embedder | questions | recall@5 | recall@10 | recall@20 | MRR | session hit@1 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for data, title in SETS:
-        for embedder in ("hash", "minilm"):
-            found = result(f"{data}-{embedder}")
-            turn, session = found["turn"], found["session"]
-            cells = [100 * turn[name] for name in ("recall@5", "recall@10", "recall@20", "mrr")]
-            cells.append(100 * session["hit@1"])
-            row = " | ".join(f"{cell:.1f}" for cell in cells)
+        for kind, embedder in KINDS.items():
+            found = held_out(kind, data)["all"]
+            named = ("recall@5", "recall@10", "recall@20", "mrr", "session hit@1")
+            row = " | ".join(f"{100 * found[name]:.1f}" for name in named)
             lines.append(f"| {title} | `{embedder}` | {found['n']:,} | {row} |")
     return lines
 
@@ -136,10 +144,14 @@ def scale_table() -> list[str]:
     return lines
 
 
+_FIGURES = ("recall@5", "recall@10", "recall@20", "mrr", "session hit@1", "session ndcg@5")
+
+
 def engines_table() -> list[str]:
     """Engines over the same memories, in one run a set."""
     lines = [
-        "Engines over the same memories, MiniLM vectors (percent of the gold turns; pictures: "
+        "Engines over the same memories, MiniLM vectors (percent of the gold turns; `learned`, the default, held out;"
+        " pictures of the others: "
         + ", ".join(f"[{title}](../benchmarks/results/{data}-engines.png)" for data, title in SETS)
         + "):",
         "",
@@ -147,48 +159,68 @@ def engines_table() -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for data, title in SETS:
+        told = {}
         for one in result(f"{data}-engines")["engines"]:
-            turn, session = one["turn"], one["session"]
-            cells = [turn[name] for name in ("recall@5", "recall@10", "recall@20", "mrr")]
-            cells += [session["hit@1"], session["ndcg@5"]]
-            lines.append(f"| {title} | `{one['engine']}` | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |")
+            told[one["engine"]] = {
+                **one["turn"],
+                **{f"session {name}": one["session"][name] for name in one["session"]},
+            }
+        told["learned"] = held_out("with tokens", data)["all"]
+        for engine, found in told.items():
+            lines.append(f"| {title} | `{engine}` | " + " | ".join(f"{100 * found[n]:.1f}" for n in _FIGURES) + " |")
     return lines
 
 
 def ablation_table() -> list[str]:
-    """What recall@10 loses without each signal."""
-    found = result("ablation")
+    """What is lost without each signal."""
+    found = result("train_ranker")["with tokens"]["figures"]
+    whole = found["held out"]
     lines = [
-        "What leaving a signal out does to recall@5 and recall@10, in points (MiniLM; `everything` in percent):",
+        "What leaving a signal out does to recall@5 and recall@10 when the weights are learned anew without it, in"
+        " points (MiniLM, held out; `everything` in percent):",
         "",
         "| engine | " + " | ".join(f"{title} @5 | {title} @10" for _, title in SETS) + " |",
         "|---|" + "---|" * (2 * len(SETS)),
     ]
-    for name in found["locomo"]["engines"]:
-        cells = []
-        for data, _ in SETS:
-            whole, one = found[data]["engines"]["everything"], found[data]["engines"][name]
-            for metric in ("recall@5", "recall@10"):
-                told = one[metric] if name == "everything" else one[metric] - whole[metric]
-                cells.append(f"{100 * told:.1f}" if name == "everything" else f"{100 * told:+.1f}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    metrics = [(data, metric) for data, _ in SETS for metric in ("recall@5", "recall@10")]
+    lines.append("| everything | " + " | ".join(f"{100 * whole[d]['all'][m]:.1f}" for d, m in metrics) + " |")
+    for name, one in found.items():
+        if name.startswith("without "):
+            cells = [f"{100 * (one[d]['all'][m] - whole[d]['all'][m]):+.1f}" for d, m in metrics]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def transfer_table() -> list[str]:
+    """What the weights of one kind of conversation are worth on the other."""
+    lines = [
+        "Weights learned on one set and used on the other, against those set by hand (recall@10, percent):",
+        "",
+        "| embedder | asked | learned on the other set alone | by hand | learned on both, held out |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, embedder in KINDS.items():
+        figures = result("train_ranker")[kind]["figures"]
+        for (data, title), (other, _) in zip(SETS, reversed(SETS), strict=True):
+            named = (f"learned on {other} alone", "by hand", "held out")
+            cells = [f"{100 * figures[name][data]['all']['recall@10']:.1f}" for name in named]
+            lines.append(f"| `{embedder}` | {title} | " + " | ".join(cells) + " |")
     return lines
 
 
 def by_category_table() -> list[str]:
     """Recall@10 of the default engine by category."""
     lines = [
-        "The default engine by category (recall@10, percent; questions):",
+        "The default engine by category (held out, recall@10, percent; questions):",
         "",
         "| data | category | questions | `hash` | `minilm` |",
         "|---|---|---|---|---|",
     ]
     for data, title in SETS:
-        least, best = result(f"{data}-hash"), result(f"{data}-minilm")
-        for kind in ("groups", "per_category"):
-            for name, part in best[kind].items():
-                cells = [f"{100 * one[kind][name]['turn']['recall@10']:.1f}" for one in (least, best)]
-                lines.append(f"| {title} | {name.replace('_', ' ')} | {part['n']} | " + " | ".join(cells) + " |")
+        least, best = (held_out(kind, data) for kind in KINDS)
+        for name, part in best.items():
+            cells = [f"{100 * one[name]['recall@10']:.1f}" for one in (least, best)]
+            lines.append(f"| {title} | {name.replace('_', ' ')} | {part['n']} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -212,8 +244,8 @@ def packs_table() -> list[str]:
     """How much of the evidence a packed context holds."""
     found = result("packs")
     lines = [
-        "The evidence in a packed context (`benchmarks/packs.py`; MiniLM, percent of the gold turns; tokens by the"
-        " estimate):",
+        "The evidence in a packed context (`benchmarks/packs.py`; MiniLM, `training-free`, percent of the gold turns; tokens"
+        " by the estimate):",
         "",
         "| data | budget | evidence in it | all of it in | memories quoted |",
         "|---|---|---|---|---|",
@@ -243,7 +275,15 @@ def sort_table() -> list[str]:
 # Page → the tables between its two marks.
 PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "README.md": (recall_table, speed_table, peers_table, scale_table),
-    "docs/recall.md": (engines_table, ablation_table, by_category_table, assistant_table, packs_table, sort_table),
+    "docs/recall.md": (
+        engines_table,
+        ablation_table,
+        transfer_table,
+        by_category_table,
+        assistant_table,
+        packs_table,
+        sort_table,
+    ),
 }
 
 

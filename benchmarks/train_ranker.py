@@ -330,7 +330,7 @@ def main(opened: Callable[[str], Embedder] = open_embedder) -> int:
     parser.add_argument("--write", action="store_true", help=f"write {LEARNED.name}")
     parser.add_argument("--ablate", action="store_true", help="learn anew without each signal")
     asked = parser.parse_args()
-    weights, embedders, result = {}, {}, dict[str, Any]()
+    weights, embedders, result = dict[str, Learned](), dict[str, str](), dict[str, Any]()
     try:
         datasets = [locomo.load(asked.locomo), beam.load(asked.beam)]
         for kind, name in (("with tokens", asked.embedder), ("without tokens", "hash")):
@@ -338,7 +338,11 @@ def main(opened: Callable[[str], Embedder] = open_embedder) -> int:
             given = [sample for dataset in datasets for sample in samples(dataset, embedder)]
             groups = {dataset.name: dataset.groups for dataset in datasets}
             told = result[kind] = {"embedder": embedder.id}
-            found = {"held out": by_dataset(held_out(given), groups)}
+            hand = Learned(_by_hand(), _by_hand())
+            found = {
+                "held out": by_dataset(held_out(given), groups),
+                "by hand": by_dataset([(sample, hand.scores(sample, 0.0)) for sample in given], groups),
+            }
             for dataset in datasets:
                 alone = learn([sample for sample in given if sample.dataset == dataset.name])
                 end = alone.people if dataset is datasets[0] else alone.assistant
@@ -355,6 +359,7 @@ def main(opened: Callable[[str], Embedder] = open_embedder) -> int:
                 print("  " + _line(name, one), flush=True)
             told["figures"] = found
             weights[kind], embedders[kind] = learn(given), embedder.id
+            told["weights"] = table(weights[kind])
     except AgentMemError as error:
         print(f"{error}. {error.way_out}", file=sys.stderr)
         return 2
