@@ -244,8 +244,8 @@ def packs_table() -> list[str]:
     """How much of the evidence a packed context holds."""
     found = result("packs")
     lines = [
-        "The evidence in a packed context (`benchmarks/packs.py`; MiniLM, `training-free`, percent of the gold turns; tokens"
-        " by the estimate):",
+        "The evidence in a packed context (`benchmarks/packs.py`; MiniLM, `training-free`, percent of the gold turns;"
+        " tokens by the estimate):",
         "",
         "| data | budget | evidence in it | all of it in | memories quoted |",
         "|---|---|---|---|---|",
