@@ -78,7 +78,7 @@ def test_vectors_that_another_process_drops_and_makes_anew_leave_no_hole(index: 
         other.flush()
         for record in records[:5]:
             hit = memory.recall(embedding_text(record), k=1)[0]
-            assert hit.verdict.endswith("cosine 1.00")
+            assert "cosine 1.00" in hit.verdict
 
 
 @pytest.mark.parametrize("index", INDEXES)
@@ -91,7 +91,7 @@ def test_a_vector_that_is_gone_from_the_ledger_takes_no_other_with_it(index: str
     file.close()
     with opened(tmp_path / "m", index) as memory:
         hits = memory.recall(embedding_text(records[7]), k=30)
-        assert hits[0].verdict.endswith("cosine 1.00")
+        assert "cosine 1.00" in hits[0].verdict
         assert records[3].id not in {hit.record.id for hit in hits if "cosine" in hit.verdict}
 
 
@@ -139,7 +139,7 @@ def test_vectors_made_anew_are_the_ones_that_are_searched(index: str, tmp_path: 
             put_away(memory)
         # As a broken embedder may have left them: the ledger's vectors are wrong, and the index has them.
         memory.reindex("vectors")
-        assert memory.recall(embedding_text(records[7]), k=1)[0].verdict.endswith("cosine 1.00")
+        assert "cosine 1.00" in memory.recall(embedding_text(records[7]), k=1)[0].verdict
 
 
 def test_one_that_fails_while_it_is_filled_is_not_called_filled(
@@ -301,7 +301,7 @@ def test_while_it_cannot_be_embedded_an_edited_record_is_not_found_by_its_old_wo
         embedder.down = False
         memory.flush()
         hits = memory.recall(embedding_text(memory.get(record.id)), k=1)
-        assert (hits[0].record.id, hits[0].verdict.endswith("cosine 1.00")) == (record.id, True)
+        assert (hits[0].record.id, "cosine 1.00" in hits[0].verdict) == (record.id, True)
 
 
 def test_an_embedder_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ changes = st.builds(
 labels = st.none() | st.lists(texts, max_size=2).map(tuple)
 vectors = st.none() | st.lists(numbers, max_size=3).map(tuple)
 maybe_at = st.none() | times
-cues = st.builds(Cue, texts, vectors, maybe_at, maybe_at, labels, maybe, maybe, labels, futures)
+cues = st.builds(Cue, texts, vectors, maybe_at, maybe_at, labels, maybe, maybe, labels, maybe_at, futures)
 parts = st.dictionaries(texts, numbers, max_size=2)
 hits = st.builds(Hit, records, numbers, parts, texts, st.booleans(), texts, futures)
 feedback = st.builds(Feedback, texts, st.booleans(), times, texts, whole, texts, parts, futures)

@@ -133,5 +133,6 @@ def _parser(base: datetime) -> Any:
         "PREFER_DAY_OF_MONTH": "first",
         "DATE_ORDER": "DMY",
         "RETURN_AS_TIMEZONE_AWARE": False,
+        "TIMEZONE": "UTC",  # it would look at the machine's, and fail where that has no name
     }
     return DateDataParser(languages=["en"], settings=settings)
