@@ -299,15 +299,25 @@ def test_minilm_gives_the_tokens_of_the_pass_that_gives_the_vector() -> None:
     texts = ["  Where did Ana move the launch?", "x", "   ", "ünï \ud800 🙂 text", "word " * 1_000]
     matrix, told = embed_tokens_checked(embedder, texts)
     np.testing.assert_array_equal(matrix, embed_checked(embedder, texts))
-    assert [len(one.tokens) for one in told] == [8, 1, 0, 5, 128] or len(told[4].tokens) == 128
+    assert [len(one.tokens) for one in told] == [7, 1, 0, 5, 128]
     assert {one.tokens.shape[1] for one in told} == {64}
     assert [texts[0][a:b] for a, b in told[0].spans] == ["Where", "did", "Ana", "move", "the", "launch", "?"]
-    [bank, river], [money] = (
-        [embed_tokens_checked(embedder, [text])[1][0] for text in group]
-        for group in (["She sat on the bank of the river.", "The stream's shore was muddy."], ["The bank lent money."])
-    )
-    word = next(i for i, (a, b) in enumerate(bank.spans) if "She sat on the bank of the river."[a:b] == "bank")
-    assert (river.tokens @ bank.tokens[word]).max() > (money.tokens[2:3] @ bank.tokens[word]).max() - 1
+
+
+@pytest.mark.slow
+def test_minilm_knows_a_word_by_its_context() -> None:
+    embedder = open_embedder("minilm")
+    assert isinstance(embedder, TokenSentenceEmbedder)
+
+    def bank(text: str) -> NDArray[np.float32]:
+        [told] = embed_tokens_checked(embedder, [text])[1]
+        [at] = [i for i, (a, b) in enumerate(told.spans) if text[a:b] == "bank"]
+        row: NDArray[np.float32] = told.tokens[at]
+        return row
+
+    river, shore = bank("We sat on the bank of the river."), bank("The boat lay at the bank of the stream.")
+    money = bank("The bank lent us money for the house.")
+    assert river @ shore > river @ money + 0.1
 
 
 @pytest.mark.slow
