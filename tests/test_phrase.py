@@ -49,3 +49,19 @@ def test_filters_hold_for_it_too(memory: Memory) -> None:
 def test_a_phrase_that_stands_nowhere_has_no_part(memory: Memory, cue: str) -> None:
     with memory:
         assert all("phrase" not in hit.parts for hit in memory.recall(f"{cue} harbour"))
+
+
+def test_a_records_own_words_find_it(memory: Memory) -> None:
+    with memory:
+        for n in (0, 7, 41, 79):
+            [hit] = memory.recall(f"talk of the HARBOUR, of cafés and of red boats, number {n}.", 1)
+            assert hit.record.text.endswith(f"number {n}.")
+            assert hit.parts["phrase"] > 0
+
+
+def test_words_that_most_records_hold_are_no_phrase(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash") as memory:
+        memory.add_many(f"red boat number {n}" for n in range(300))
+        assert all("phrase" not in hit.parts for hit in memory.recall("red boat"))
+        assert memory.recall("red boat number 17", 1)[0].parts["phrase"] > 0
+        assert memory.recall('"red boat"', 1)[0].parts["phrase"] > 0

@@ -100,7 +100,7 @@ def do(memory: Memory, verb: str, n: int, text: str) -> None:
 
 WEIGHTS = {
     **{"lexical": 1.0, "dense": 1.0, "session": 1.0, "speaker": 0.8, "place": 0.8, "date": 1.0},
-    **{"role": -4.0, "asking": -0.8},
+    **{"phrase": 3.0, "role": -4.0, "asking": -0.8},
 }
 SHARES = {-1: 0.4, 1: 0.25, -2: 0.1, 2: 0.1}  # of what the turns beside a record are worth
 FEW = 32  # so many are candidates whatever is asked
@@ -179,6 +179,9 @@ def expected(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> dic
         year = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
         gaps = [max(year[0] - record.at, record.at - year[1], timedelta()) / timedelta(days=7) for record in allowed]
         parts["date"] = [math.exp(-gap) for gap in gaps]
+    said = [float(" ".join(cue.split()) in " ".join(record.text.split())) for record in allowed]  # all in small letters
+    if len(set(terms(cue))) > 1 and any(said):
+        parts["phrase"] = said
     if any(record.role == "assistant" for record in live):
         parts["role"] = [float(record.role == "assistant") for record in allowed]
     if any(record.text.endswith("?") for record in live):

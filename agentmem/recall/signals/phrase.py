@@ -1,4 +1,4 @@
-"""Words in quotation marks: they are meant to the letter."""
+"""Words that are meant to the letter: in quotation marks, or a record's own."""
 
 from __future__ import annotations
 
@@ -14,33 +14,43 @@ _LOOKED_AT = 256  # texts read for a phrase: of those that hold all its words, t
 
 
 class Phrase:
-    """The share of the cue's quoted phrases that stand in a record, word for word, whatever their case and accents."""
+    """The share of the cue's quoted phrases that stand in a record, word for word, whatever their case and accents.
+
+    A cue without any that has several words is one phrase itself: who gives a record's own words means that one.
+    """
 
     name = "phrase"
     relative = False
 
     def ask(self, question: Question) -> Evidence | None:
+        quoted = question.reading.phrases
+        phrases = quoted or ((question.cue.text.strip(),) if len(question.terms) > 1 else ())
         held: dict[int, list[str]] = {}
-        for phrase in question.reading.phrases:
+        for phrase in phrases:
             rows = _holding(question, phrase)
+            if not quoted and len(rows) > _LOOKED_AT:  # words that so many hold tell none of them apart
+                continue
             wanted = " ".join(fold(phrase).split())
-            for row, text in zip(rows.tolist(), question.texts(rows), strict=True):
+            for row, text in zip(rows[-_LOOKED_AT:].tolist(), question.texts(rows[-_LOOKED_AT:]), strict=True):
                 if wanted in " ".join(fold(text).split()):
                     held.setdefault(row, []).append(phrase)
-        return _PhraseEvidence(held, len(question.reading.phrases)) if held else None
+        return _PhraseEvidence(held, len(phrases)) if held else None
 
 
 def _holding(question: Question, phrase: str) -> Rows:
-    """Allowed rows that hold all the words of the phrase."""
-    rows: Rows | None = None
+    """Allowed rows that hold all the words of the phrase, ascending; none for words that are not indexed."""
+    none = np.empty(0, np.intp)
+    lists = []
     for stems in asked_terms(phrase, question.corpus.languages()):
-        found = question.corpus.postings(*stems)[0]
-        rows = np.asarray(found, np.intp) if rows is None else rows[np.isin(rows, found)]
-    if rows is None:  # of words that are not indexed
-        return np.empty(0, np.intp)
-    if question.filtered:
-        rows = rows[np.isin(rows, question.allowed)]
-    return rows[-_LOOKED_AT:]
+        found = question.found.get(stems) or question.corpus.postings(*stems)
+        if not len(found[0]):
+            return none
+        lists.append(found[0])
+    lists.sort(key=len)
+    rows = np.asarray(lists[0], np.intp) if lists else none
+    for held in lists[1:]:
+        rows = rows[held[np.minimum(np.searchsorted(held, rows), len(held) - 1)] == rows]
+    return rows[np.isin(rows, question.allowed)] if question.filtered else rows
 
 
 class _PhraseEvidence:
