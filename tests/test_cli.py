@@ -21,6 +21,7 @@ from agentmem.memory import Memory
 from agentmem.records import Change, Record
 from agentmem_apps.cli.app import SECTIONS, program
 from agentmem_apps.cli.exits import ExitCode, exit_code_for
+from agentmem_apps.cli.wording import reasons
 from agentmem_apps.importers.formats import FORMATS
 
 A = "00000000-0000-7000-8000-00008c02f1aa"
@@ -478,3 +479,16 @@ def test_completion_offers_commands_and_options_whatever_is_installed(
     monkeypatch.setenv("COMP_CWORD", "2")
     monkeypatch.setenv("COMP_WORDS", "agentmem recall --fail")
     assert run().out.split() == ["plain,--fail-empty"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"dense": 0.04, "lexical": 1.26, "role": -2.0, "late": -0.04}, "role -2.0, lexical +1.3"),
+        ({"dense": -0.05001}, "dense -0.1"),
+        ({"dense": 0.01}, "nothing"),
+        ({}, "nothing"),
+    ],
+)
+def test_what_added_next_to_nothing_is_not_listed(parts: dict[str, float], said: str) -> None:
+    assert reasons(parts) == said

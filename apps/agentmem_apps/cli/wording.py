@@ -125,9 +125,9 @@ def record_row(record: Record) -> list[str]:
 
 
 def reasons(parts: Mapping[str, float]) -> str:
-    """What each signal added to a score, the weightiest first."""
+    """What each signal added to a score, the weightiest first; not what added next to nothing."""
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))
-    return ", ".join(f"{name} {round(value, 1) + 0.0:+.1f}" for name, value in ordered)  # + 0.0: no "-0.0"
+    return ", ".join(f"{name} {value:+.1f}" for name, value in ordered if round(value, 1)) or "nothing"
 
 
 def details(record: Record) -> str:
