@@ -93,6 +93,7 @@ class LangChainEmbeddings(Protocol):
 
 
 AnyEmbedder: TypeAlias = Embedder | LangChainEmbeddings
+_TOKENS = 256  # of a text: what a pasted book costs in room and in time
 
 # Not strftime: a program's locale must not change what a vector is made from.
 _MONTHS = (
@@ -145,28 +146,27 @@ def token_embedder(embedder: Embedder) -> TokenEmbedder | None:
 
 
 def embed_tokens_checked(embedder: TokenEmbedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[Tokens]]:
-    """As `embed_checked`, and the same answer's tokens; EmbeddingError also for tokens that are not as promised."""
+    """As `embed_checked`, and the same answer's tokens, 256 of a text at most; EmbeddingError also for tokens that are
+    not as promised."""
     import numpy as np
 
     found: list[Tokens] = []
 
     def answer() -> ArrayLike:
-        found.extend(Tokens(*one) for one in embedder.embed_tokens(texts))
-        empty = np.empty((0, embedder.dimension), np.float32)
-        return np.array([one.vector for one in found], np.float32) if found else empty
+        for vector, tokens, spans in embedder.embed_tokens(texts):
+            kept = np.asarray(tokens, np.float32)[:_TOKENS], np.asarray(spans, np.int32)[:_TOKENS]
+            found.append(Tokens(np.asarray(vector, np.float32), *kept))
+        return np.array([one.vector for one in found]) if found else np.empty((0, embedder.dimension), np.float32)
 
     matrix = _checked(embedder, len(texts), answer)
-    widths = set()
     checked = []
     for text, (vector, tokens, spans) in zip(texts, found, strict=True):
-        tokens, spans = np.asarray(tokens, np.float32), np.asarray(spans, np.int32)
         if tokens.ndim != 2 or spans.shape != (len(tokens), 2) or not 0 < tokens.shape[1] < 256:
             raise EmbeddingError(f"{embedder.id} gave tokens of shape {tokens.shape} with spans of {spans.shape}")
         if not np.isfinite(tokens).all() or bool((spans < 0).any()) or bool((spans > len(text)).any()):
             raise EmbeddingError(f"{embedder.id} gave a token that is not finite, or that is outside its text")
-        widths.add(tokens.shape[1])
         checked.append(Tokens(vector, unit_rows(tokens), spans))
-    if len(widths) > 1:
+    if len(widths := {one.tokens.shape[1] for one in checked}) > 1:
         raise EmbeddingError(f"{embedder.id} gave tokens of several widths: {sorted(widths)}")
     return matrix, checked
 

@@ -271,6 +271,9 @@ GOOD = WordEmbedder().embed_tokens(["the boat"])[0]
         ([GOOD._replace(spans=GOOD.spans + 100)], "outside its text"),
         ([GOOD._replace(vector=GOOD.vector[:3])], "could not embed|shape"),
         ([(1, 2)], "could not embed"),
+        ([(GOOD.vector, [[1.0], [1.0, 2.0]], GOOD.spans)], "could not embed"),
+        ([(GOOD.vector, ["a", "b"], GOOD.spans)], "could not embed"),
+        ([(GOOD.vector, GOOD.tokens, "no spans")], "could not embed"),
         (None, "could not embed"),
     ],
 )
@@ -287,6 +290,17 @@ def test_tokens_of_several_widths_are_refused() -> None:
     embedder.embed_tokens = lambda texts: [GOOD, narrow]  # type: ignore[method-assign]
     with pytest.raises(EmbeddingError, match="several widths"):
         embed_tokens_checked(embedder, ["the boat", "the boat"])
+
+
+def test_a_pasted_book_has_as_many_tokens_as_any(tmp_path: Path) -> None:
+    """An embedder of somebody's may give a token for each of its words."""
+    book = "red boat harbour " * 60_000
+    assert len(embed_tokens_checked(WordEmbedder(), [book])[1][0].tokens) == 256
+    with filled(tmp_path / "m") as memory:
+        record = memory.add(book[:100_000])
+        memory.flush()
+        assert len(kept(memory)[record.position]) == 256 * WIDTH
+        assert memory.recall(book, 1)[0].record == record  # without a bound, more memory than there is
 
 
 # ── MiniLM ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentmem import Memory
+from agentmem.records import Record
 
 
 @pytest.fixture
@@ -43,6 +44,32 @@ def test_filters_hold_for_it_too(memory: Memory) -> None:
         [hit] = memory.recall('"the red café"', 1, speaker="Ben")
         assert hit.record.text.startswith("He read")
         assert {h.record.speaker for h in memory.recall('"the red café"', 50, speaker="Ben")} == {"Ben"}
+
+
+def test_of_many_phrases_few_are_looked_for(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs the reading of texts: a cue of a thousand must not read the memory so often."""
+    read: list[int] = []
+    sound = memory._opened.view(memory.bound).ledger.at
+
+    def at(ledger: object, positions: list[int]) -> list[Record]:
+        read.append(len(positions))
+        return sound(positions)
+
+    with memory:
+        monkeypatch.setattr(type(memory._opened.view(memory.bound).ledger), "at", at)
+        memory.recall(" ".join(f'"red boats, number {n}"' for n in range(70)), 5)
+        assert len(read) <= 8 + 1  # and the hits
+        read.clear()
+        memory.recall('"red boats" ' * 1_000, 5)
+        assert len(read) <= 1 + 1
+
+
+def test_of_huge_texts_the_newest_are_looked_at(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash") as memory:
+        memory.add_many("red boat " + "word " * 60_000 + f"number {n}" for n in range(3))
+        told = {hit.record.text[-1]: hit.parts.get("phrase") for hit in memory.recall('"red boat"', 3)}
+        assert told["2"]
+        assert not told["0"]
 
 
 @pytest.mark.parametrize("cue", ['"', '""', '"   "', '"the of"', '"no such words at all"', '"' + "red " * 5_000 + '"'])

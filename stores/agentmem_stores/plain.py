@@ -288,9 +288,9 @@ class _PlainTransaction(_PlainReader):
             if position in self._kept.records:
                 kept[position] = (digest.hex(), base64.b64encode(row.astype("<f4").tobytes()).decode())
         tokens = self._kept.tokens.setdefault(embedder, {})
-        for position in vectors.positions.tolist():
+        bodies = vectors.tokens or [b""] * len(vectors.positions)
+        for position, body in zip(vectors.positions.tolist(), bodies, strict=True):
             tokens.pop(position, None)
-        for position, body in zip(vectors.positions.tolist(), vectors.tokens, strict=False):
             if position in kept and body:
                 tokens[position] = base64.b64encode(body).decode()
 

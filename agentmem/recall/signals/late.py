@@ -52,7 +52,7 @@ class _LateEvidence:
         question, spans = self._question, self._said.spans
         languages, number = question.corpus.languages(), len(question.corpus)
         found = []
-        for word in WORD.finditer(question.cue.text):
+        for word in WORD.finditer(question.cue.text, 0, int(spans.max())):
             inside = (spans[:, 0] < word.end()) & (spans[:, 1] > word.start())
             stems = asked_terms(word[0], languages)
             if inside.any() and stems:
@@ -80,7 +80,9 @@ class _LateEvidence:
         matched = self._own(rows)
         if self._window:
             before = self._question.corpus.beside(rows, 1)[:, 0]
-            there = np.isin(before, self._question.allowed)
+            there = before >= 0
+            if self._question.filtered:
+                there &= np.isin(before, self._question.allowed)
             matched[there] = np.fmax(matched[there], self._own(before[there]))
         return matched
 

@@ -10,7 +10,10 @@ from agentmem.recall.text import asked_terms, fold
 
 __all__ = ["Phrase"]
 
+_PHRASES = 8  # of a cue
+_LONGEST = 16_000  # characters of a cue that is one phrase
 _LOOKED_AT = 256  # texts read for a phrase: of those that hold all its words, the newest
+_WORDS = 100_000  # and no more words in them than this
 
 
 class Phrase:
@@ -23,15 +26,16 @@ class Phrase:
     relative = False
 
     def ask(self, question: Question) -> Evidence | None:
-        quoted = question.reading.phrases
-        phrases = quoted or ((question.cue.text.strip(),) if len(question.terms) > 1 else ())
+        quoted = tuple(dict.fromkeys(question.reading.phrases))[:_PHRASES]
+        text = question.cue.text.strip()
+        phrases = quoted or ((text,) if len(question.terms) > 1 and len(text) <= _LONGEST else ())
         held: dict[int, list[str]] = {}
         for phrase in phrases:
             rows = _holding(question, phrase)
             if not quoted and len(rows) > _LOOKED_AT:  # words that so many hold tell none of them apart
                 continue
-            wanted = " ".join(fold(phrase).split())
-            for row, text in zip(rows[-_LOOKED_AT:].tolist(), question.texts(rows[-_LOOKED_AT:]), strict=True):
+            wanted, rows = " ".join(fold(phrase).split()), _looked_at(question, rows)
+            for row, text in zip(rows.tolist(), question.texts(rows), strict=True):
                 if wanted in " ".join(fold(text).split()):
                     held.setdefault(row, []).append(phrase)
         return _PhraseEvidence(held, len(phrases)) if held else None
@@ -51,6 +55,13 @@ def _holding(question: Question, phrase: str) -> Rows:
     for held in lists[1:]:
         rows = rows[held[np.minimum(np.searchsorted(held, rows), len(held) - 1)] == rows]
     return rows[np.isin(rows, question.allowed)] if question.filtered else rows
+
+
+def _looked_at(question: Question, rows: Rows) -> Rows:
+    """The newest of them, as far as their texts can be read in a moment."""
+    newest = rows[-_LOOKED_AT:]
+    after = np.cumsum(question.corpus.lengths()[newest][::-1])[::-1]
+    return newest[after <= _WORDS]
 
 
 class _PhraseEvidence:
