@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from agentmem.feedback import Feedback
     from agentmem.index import Among, Index, Matches, Site
     from agentmem.ledger import Ledger, ScopedLedger
-    from agentmem.memory import Memory, Stats
+    from agentmem.memory import Memory
     from agentmem.recall.order import Located
     from agentmem.records import Change, Place, Record, Scope, Source
+    from agentmem.stats import Stats
     from agentmem.store import Report, Store
 
 _HOMES = {
@@ -62,11 +63,12 @@ _HOMES = {
     ),
     "index": ("Among", "Index", "Matches", "Site"),
     "ledger": ("Ledger", "ScopedLedger"),
-    "memory": ("Memory", "Stats"),
+    "memory": ("Memory",),
     "records": ("Change", "Place", "Record", "Scope", "Source"),
     "cues": ("Context", "Cue", "Hit"),
     "feedback": ("Feedback",),
     "recall.order": ("Located",),
+    "stats": ("Stats",),
     "store": ("Report", "Store"),
 }
 _HOME_OF = {name: home for home, listed in _HOMES.items() for name in listed}

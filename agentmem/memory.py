@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -35,11 +35,12 @@ from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset, with_stores
 from agentmem.recall.stores import Attached
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.registry import STORES, load
+from agentmem.stats import Stats
 from agentmem.store import Store
 from agentmem.values import Json, plain_text, whole_number
 from agentmem.writing import Writer, Writing, placed
 
-__all__ = ["Memory", "Stats"]
+__all__ = ["Memory"]
 
 T = TypeVar("T")
 ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
@@ -47,23 +48,6 @@ _CHUNK = 1_000  # records written by one statement, or read by one
 _NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
 _CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
 _SHORT_LINE = 40  # tokens of a short turn as it is quoted
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A scope in numbers. `bytes`: the whole ledger's size on disk; `pending`: texts that may await a vector.
-
-    `embedder` is the one whose vectors answer recalls, `index` what searches them.
-    """
-
-    url: str
-    scope: Scope
-    records: Mapping[State, int]
-    head: int
-    embedder: str
-    pending: int
-    index: str
-    bytes: int
 
 
 class Memory:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agentmem import verbs
 from agentmem.ledger import Draft, ScopedLedger, Serving, Vectors
-from agentmem.records import Change, Record, Scope
+from agentmem.records import Change, Scope
 from agentmem_stores.plain import PlainLedger
 
 ANA = Scope("user:ana")
@@ -31,16 +30,6 @@ class InMemory(PlainLedger):
 def write(scoped: ScopedLedger, *drafts: Draft | None, undoes: int | None = None) -> list[Change]:
     standing = [draft for draft in drafts if draft is not None]
     return scoped.transact(lambda transaction: transaction.write(standing, actor="ana", cause="why", undoes=undoes))
-
-
-def added(scoped: ScopedLedger, text: str, id: str | None = None) -> Record:
-    record = Record.create(text, scope=scoped.scope, id=id)
-    write(scoped, verbs.add(record, fresh=id is None))
-    return scoped.get([record.id])[0]
-
-
-def removal(record: Record) -> Draft:
-    return Draft("undo", record.id, record.to_json(), None, None)
 
 
 def put(

@@ -16,7 +16,8 @@ from agentmem.errors import Conflict, EmbeddingError, RecordNotFound
 from agentmem.ledger import Draft, Ledger, ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
 from agentmem.opened import open_ledger
 from agentmem.records import Record, State
-from tests.ledgers import ANA, ANAS_NOTES, BEA, EMBEDDER, LETTERS, PAIRS, InMemory, added, put, removal, serve, write
+from agentmem_stores.testing.ledgers import added, removal
+from tests.ledgers import ANA, ANAS_NOTES, BEA, EMBEDDER, LETTERS, PAIRS, InMemory, put, serve, write
 
 Places = Callable[[], str]
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from agentmem import verbs
 from agentmem.opened import open_ledger
-from tests.ledgers import ANA, LETTERS, InMemory, added, serve, write
+from agentmem_stores.testing.ledgers import added
+from tests.ledgers import ANA, LETTERS, InMemory, serve, write
 
 Places = Callable[[], str]
 

@@ -149,29 +149,27 @@ embedders = Table(
     Column("dimension", Integer, nullable=False),
 )
 
+
+def _embedded(name: str, *more: Column[Any]) -> Table:
+    """What an embedder made of a record."""
+    return Table(
+        name,
+        metadata,
+        Column("scope_id", Integer, nullable=False),
+        Column("embedder_id", Integer, nullable=False),
+        Column("position", BigInteger, nullable=False),
+        *more,
+        Column("data", LargeBinary, nullable=False),
+        PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
+    )
+
+
 # float32, little-endian; `digest` tells whether the vector still belongs to the record's text.
-vectors = Table(
-    "vectors",
-    metadata,
-    Column("scope_id", Integer, nullable=False),
-    Column("embedder_id", Integer, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
-)
+vectors = _embedded("vectors", Column("digest", LargeBinary, nullable=False))
 
 # What an embedder says of a text's tokens; a row of `vectors` stands for each. Apart from it, because all vectors of a
 # scope are read at once, and tokens of a few.
-tokens = Table(
-    "tokens",
-    metadata,
-    Column("scope_id", Integer, nullable=False),
-    Column("embedder_id", Integer, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("scope_id", "embedder_id", "position"),
-)
+tokens = _embedded("tokens")
 
 # Whose vectors answer a scope's recalls. Not a column of `embedders`: one is chosen before it has made a vector.
 serving = Table(
