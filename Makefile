@@ -40,6 +40,8 @@ bench: venv
 ifdef LOCOMO
 	$(BIN)/python -m benchmarks.train_ranker --locomo $(LOCOMO) --beam $(BEAM) --ablate --write \
 	  --json benchmarks/results/train_ranker.json
+	$(BIN)/python -m benchmarks.tried --locomo $(LOCOMO) --beam $(BEAM) --json benchmarks/results/tried.json
+	$(BIN)/python -m benchmarks.latency --json benchmarks/results/latency.json
 	$(BIN)/python -m benchmarks.packs --locomo $(LOCOMO) --beam $(BEAM) --json benchmarks/results/packs.json
 	$(BIN)/python -m benchmarks.assistant --beam $(BEAM) --json benchmarks/results/assistant.json
 	$(BIN)/agentmem --json eval locomo $(LOCOMO) --embedder minilm $(ENGINES) \

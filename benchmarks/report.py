@@ -208,6 +208,40 @@ def transfer_table() -> list[str]:
     return lines
 
 
+def tried_table() -> list[str]:
+    """What was tried for questions over several memories."""
+    found = result("tried")["attempts"]
+    shown = [(data, category) for data, categories in next(iter(found.values())).items() for category in categories]
+    titles = dict(SETS)
+    lines = [
+        "What was tried for questions over several memories, each with the weights learned anew (`benchmarks/tried.py`;"
+        " MiniLM, held out, recall@10 in percent):",
+        "",
+        "| attempt | " + " | ".join(f"{titles[data]}: {name.replace('_', ' ')}" for data, name in shown) + " |",
+        "|---|" + "---|" * len(shown),
+    ]
+    for attempt, told in found.items():
+        cells = [f"{100 * told[data][category]['recall@10']:.1f}" for data, category in shown]
+        lines.append(f"| {attempt} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def latency_table() -> list[str]:
+    """What a recall costs, the embedding of the cue shown apart."""
+    told = result("latency")
+    lines = [
+        f"A recall among {told['records']:,} memories, with the embedding of the cue by MiniLM shown apart"
+        " (`benchmarks/latency.py`; milliseconds):",
+        "",
+        "| what | CPU p50 | CPU p95 | clock p50 | clock p95 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in told["rows"].items():
+        cells = [f"{row[figure]:.1f}" for figure in ("cpu_p50_ms", "cpu_p95_ms", "p50_ms", "p95_ms")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def by_category_table() -> list[str]:
     """Recall@10 of the default engine by category."""
     lines = [
@@ -278,11 +312,13 @@ PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "docs/recall.md": (
         engines_table,
         ablation_table,
+        tried_table,
         transfer_table,
         by_category_table,
         assistant_table,
         packs_table,
         sort_table,
+        latency_table,
     ),
 }
 

@@ -42,6 +42,10 @@ OPEN = "0001-01-01", "9999-12-31"
         ("before 2022-05-01", [(OPEN[0], "2022-05-01")]),
         ("since July 2023", [("2023-08-01", OPEN[1])]),
         ("until last week", [(OPEN[0], "2023-10-09")]),
+        ("the week after 3 June 2023", [("2023-06-06", "2023-06-13")]),
+        ("two days before 2023-07-15, a Saturday", [("2023-07-13", "2023-07-14")]),
+        ("the day after tomorrow", [("2023-10-22", "2023-10-23")]),
+        ("a month after the wedding", []),  # nobody knows when that was
         ("what did May say?", []),
         ("may I ask how many apples are in 12 bags?", []),
         ("the march through the park", []),
@@ -81,3 +85,28 @@ def test_what_happened_then_is_raised_and_nothing_is_hidden(tmp_path: Path) -> N
         assert memory.recall(Cue("sailing last month", now=days[1] + timedelta(days=1)), 1)[0].record == may
         near = {hit.record.id: hit.parts["date"] for hit in memory.recall("sailing on 1 July 2023")}
         assert near[july.id] > near[june.id] > near[may.id] > 0
+
+
+def test_an_event_dates_what_was_so_long_before_or_after_it(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash") as memory:
+        trip = datetime(2023, 5, 3, 9, tzinfo=UTC)
+        memory.add("Our trip to Lisbon begins today!", at=trip)
+        for days in (-30, 1, 14, 60):
+            memory.add("We met the lawyer about the lease.", at=trip + timedelta(days=days))
+        memory.add_many([{"text": f"Note {n} about the garden.", "at": trip} for n in range(5)])
+        for asked, days in (
+            ("Whom did we meet two weeks after the trip to Lisbon?", 14),
+            ("Whom did we meet the day after our Lisbon trip?", 1),
+            ("a month before the trip to Lisbon, whom did we meet?", -30),
+            ("whom did we meet 2 months after our trip to Lisbon", 60),
+        ):
+            for engine in ("learned", "training-free"):
+                hits = memory.recall(asked, 20, engine=engine)
+                met = [hit for hit in hits if "lawyer" in hit.record.text]
+                assert met[0].record.at == trip + timedelta(days=days), (asked, engine)
+                assert "when: " in met[0].verdict
+                assert len(hits) == 10, "nothing is hidden"
+        unknown = memory.recall("whom did we meet two weeks after the elephant parade?", 20)
+        assert not any("when: " in hit.verdict for hit in unknown)
+        named = memory.recall("two weeks after 3 May 2023 " * 50_000, 3)  # bounded
+        assert named

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentmem import Cue, Memory
-from agentmem.recall.fuse import COVERAGE, NEIGHBOURS, again
+from agentmem.recall.fuse import COVERAGE, NEIGHBOURS, again, outdone
 from agentmem.recall.presets import DEFAULT, PARTS, PRESETS
-from agentmem.recall.weights import BY_HAND, LEARNED, Weights
+from agentmem.recall.weights import BY_HAND, LEARNED, PRIOR, Weights
 from benchmarks import train_ranker
 from benchmarks.train_ranker import FITTING, PLANES, Sample, figures, held_out, learn
 
@@ -39,7 +39,8 @@ def test_its_weights_are_sound(kind: str, end: str) -> None:
     """A record that fits better never stands lower for it, and never lower than the turn beside it."""
     table = {name: Weights(*numbers) for name, numbers in TOLD["weights"][kind][end].items()}
     assert set(table) == PARTS - {NEIGHBOURS} == {signal.name for signal in PRESETS[DEFAULT].signals} | {COVERAGE}
-    assert table[COVERAGE].own < 0
+    assert max(table[COVERAGE][:3]) < 0
+    assert table["prior"] == PRIOR == BY_HAND["prior"]
     assert np.isfinite([*table.values()]).all()
     for name in FITTING:
         own, *beside = table[name]
@@ -124,6 +125,23 @@ def test_covering_sessions_is_a_greedy_choice(rows: list[tuple[int, int, bool]],
         assert some[i] == (sum(np.array(before, np.bool_) & counting) if session[i] >= 0 else 0)
 
 
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(1, 3)), min_size=1, max_size=30))
+def test_of_two_turns_beside_each_other_the_better_is_shown_first(rows: list[tuple[int, bool, int]]) -> None:
+    """`rows`: what each is worth, whether it counts, and how far on from the last it stands; 1 is beside it."""
+    total, counting = np.array([worth for worth, _, _ in rows], float), np.array([counts for _, counts, _ in rows])
+    place = np.cumsum([step for _, _, step in rows])
+    beside = np.array([[i - 1, i + 1] for i in range(len(rows))])
+    beside[0, 0] = beside[-1, 1] = -1
+    apart = np.diff(place) > 1
+    beside[1:][apart, 0] = beside[:-1][apart, 1] = -1
+    found = outdone(beside, total, counting)
+    for i in range(len(rows)):
+        for which, other in enumerate((i - 1, i + 1)):
+            near = 0 <= other < len(rows) and abs(int(place[i] - place[other])) == 1
+            better = near and (-total[other], other) < (-total[i], i)
+            assert found[which, i] == (better and counting[other])
+
+
 # ── learning ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -147,6 +165,7 @@ def made(true: dict[str, list[float]], share: float, seed: int, n: int = 60) -> 
                 said,
                 share,
                 np.arange(30, dtype=np.intc),
+                np.full((30, 2), -1),
                 frozenset(map(int, gold)),
             )
         )

@@ -49,6 +49,9 @@ CUES = {
     "how many boats": Reading(answer="how many"),
     "Where, and why?": Reading(answer="where"),
     "how does it work": Reading(answer="how"),
+    "Can you summarize how I built the roof?": Reading(answer="summary"),
+    "a short overview of the trip": Reading(answer="summary"),
+    "the summer of the trip": Reading(),
     "What did you recommend for the roof?": Reading(of_assistant=True),
     "your earlier suggestion about tea": Reading(of_assistant=True),
     "the plan you suggested": Reading(of_assistant=True),
@@ -114,6 +117,28 @@ def test_what_the_assistant_said_is_found_when_it_is_asked_for(tmp_path: Path) -
         )
         assert memory.recall("the roof of the cabin", 1)[0].record.id == user.id
         assert memory.recall("what did you recommend for the roof of the cabin?", 1)[0].record.id == assistant.id
+
+
+def test_a_summary_is_of_what_both_said(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash") as memory:
+        memory.add_many(
+            [
+                {"text": "I want slate on the roof of the cabin", "at": NOON, "role": "user"},
+                {"text": "For the roof of the cabin I recommend slate", "at": NOON, "role": "assistant"},
+            ]
+        )
+        assert all("role" in hit.parts for hit in memory.recall("the roof of the cabin"))
+        assert not any("role" in hit.parts for hit in memory.recall("a summary of the roof of the cabin"))
+
+
+def test_a_number_is_heard_when_it_is_asked_how_many(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash") as memory:
+        counted = memory.add("Three geese came to the pond", at=NOON)
+        memory.add("The geese came to the pond", at=NOON)
+        parts = {hit.record.id: hit.parts["number"] for hit in memory.recall("how many geese came?")}
+        assert parts.pop(counted.id) > 0
+        assert set(parts.values()) == {0}
+        assert not any("number" in hit.parts for hit in memory.recall("which geese came?"))
 
 
 def test_an_engine_that_there_is_not_is_refused(memory: Memory) -> None:

@@ -100,7 +100,7 @@ def do(memory: Memory, verb: str, n: int, text: str) -> None:
 
 WEIGHTS = {
     **{"lexical": 1.0, "dense": 1.0, "session": 1.0, "speaker": 0.8, "place": 0.8, "date": 1.0},
-    **{"phrase": 3.0, "role": -4.0, "asking": -0.8},
+    **{"phrase": 3.0, "role": -4.0, "asking": -0.8, "prior": 0.03},
 }
 SHARES = {-1: 0.4, 1: 0.25, -2: 0.1, 2: 0.1}  # of what the turns beside a record are worth
 FEW = 32  # so many are candidates whatever is asked
@@ -186,6 +186,12 @@ def expected(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> dic
         parts["role"] = [float(record.role == "assistant") for record in allowed]
     if any(record.text.endswith("?") for record in live):
         parts["asking"] = [float(record.text.endswith("?")) for record in allowed]
+    latest = max(record.at for record in live)
+    parts["prior"] = [
+        round(16 * (record.strength - 1) / (record.strength + 1)) / 32
+        + (1 + (latest - record.at) / timedelta(days=1)) ** -0.5 / 2
+        for record in allowed
+    ]
     parts = {name: [WEIGHTS[name] * score for score in scores] for name, scores in parts.items()}
     of_words = [sum(both) for both in zip(*(parts[n] for n in ("lexical", "dense") if n in parts), strict=True)]
     shared = dict(zip((record.id for record in allowed), of_words, strict=True))
@@ -425,7 +431,7 @@ def test_a_cue_of_words_that_say_nothing_has_no_lexical_part(memory: Memory) -> 
     memory.add_many(["tea", "the what is it", "boat"])
     hits = memory.recall("what is the")
     assert len(hits) == 3
-    assert all(set(hit.parts) == {"dense"} for hit in hits)
+    assert all(set(hit.parts) == {"dense", "prior"} for hit in hits)
 
 
 def test_more_is_asked_for_than_a_signal_names_by_itself(house: Memory) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from agentmem.blas import product
 from agentmem.embedders.folder import ModelFolder, read_folder
 from agentmem.embedders.foreign import bars_hidden, foreign, installed, warnings_hidden
 from agentmem.embedders.onnx import OnnxEncoder, Pass, export
@@ -121,7 +122,7 @@ class TokenSentenceEmbedder(SentenceEmbedder):
         found: list[Tokens | None] = [None] * len(texts)
         for one in self.passes(clean) if clean else ():
             kept = np.flatnonzero(np.asarray(one.special) == 0)[:_LONGEST]
-            tokens = unit_rows(one.states[kept] @ self._projection)
+            tokens = unit_rows(product(one.states[kept], self._projection))
             spans = np.array(one.spans, np.int32).reshape(-1, 2)[kept] + np.int32(led[one.row])
             found[one.row] = Tokens(unit_rows(one.states.mean(axis=0, keepdims=True))[0], tokens, spans)
         return [one for one in found if one is not None]

@@ -1,14 +1,17 @@
-"""BM25 of one term, for whatever holds it: records or whole sessions."""
+"""BM25: of one term, for whatever holds it, records or whole sessions; and of several, for each row of a corpus."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bm25", "idf"]
+from agentmem.recall.corpus import Corpus
+
+__all__ = ["bm25", "idf", "scored"]
 
 # Anserini's defaults for passages: a turn is short, and its length says little.
 _K1 = 0.9
@@ -30,3 +33,17 @@ def bm25(
     """
     scores: NDArray[np.float64] = idf(holding, total) * counts / (counts + _K1 * (1 - _B + _B * lengths / mean_length))
     return scores
+
+
+def scored(
+    corpus: Corpus,
+    terms: Mapping[tuple[str, ...], int],
+    found: Mapping[tuple[str, ...], tuple[NDArray[np.intc], NDArray[np.intc]]],
+) -> NDArray[np.float32]:
+    """Each row's sum over the terms, as often as each is asked; `found` is which rows hold a term, and how often."""
+    total = np.zeros(corpus.rows, np.float32)
+    lengths = corpus.lengths()
+    for stems, (rows, counts) in found.items():
+        scores = bm25(counts, lengths[rows], corpus.mean_length, len(rows), len(corpus))
+        total[rows] += (terms[stems] * scores).astype(np.float32)
+    return total

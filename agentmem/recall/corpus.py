@@ -32,6 +32,7 @@ Ints: TypeAlias = "array[int]"
 _SWEEP_AT = 0.25
 _SWEEP_FROM = 100
 _SESSION = "session"
+STEPS = 16
 
 
 def distinct(*several: NDArray[Any]) -> NDArray[Any]:
@@ -312,7 +313,7 @@ class Corpus:
     def span(self) -> tuple[datetime, datetime]:
         """When the first and the last of the live records happened. There must be one."""
         first, last = self._columns.span
-        return _EPOCH + first * _MICROSECOND, _EPOCH + last * _MICROSECOND
+        return moment(first), moment(last)
 
     def lengths(self) -> NDArray[np.intc]:
         """Terms in each row."""
@@ -467,6 +468,17 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
+def moment(micros: int) -> datetime:
+    """The time so many microseconds after 1970 began, UTC."""
+    return _EPOCH + micros * _MICROSECOND
+
+
+def strength_step(strength: float) -> int:
+    """From -STEPS for 0 over 0 for 1, which is usual, to STEPS for what is boundless: (s - 1) / (s + 1), in steps, of
+    which there are few enough to list a scope's rows by them."""
+    return round(STEPS * (1 - 2 / (strength + 1)))
+
+
 def _labels(record: Record, language: str) -> Iterator[tuple[str, str]]:
     yield "kind", record.kind
     if language != ENGLISH:
@@ -484,6 +496,8 @@ def _labels(record: Record, language: str) -> Iterator[tuple[str, str]]:
         yield _SESSION, record.session
     if record.role is not None:
         yield "role", record.role
+    if step := strength_step(record.strength):
+        yield "strength", str(step)
     for form in forms_of(record.text):
         yield "form", form
 

@@ -1,4 +1,5 @@
-"""Days, months and years that a question names, as spans of time: "last week", "3 May", "in July 2023", "before 2022".
+"""Days, months and years that a question names, as spans of time: "last week", "3 May", "in July 2023", "before 2022",
+and "two weeks after the trip", when it can be told when the trip was.
 
 Phrases are found by their shape, in English and in figures, and read by dateparser, which is imported when there
 is one. Nothing here is a filter: a date raises what happened then.
@@ -7,7 +8,7 @@ is one. Nothing here is a filter: a date raises what happened then.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,14 @@ _PHRASE: Final = re.compile(
     )(?![\w-]|\.\d)""",
     re.IGNORECASE | re.VERBOSE,
 )
+# "two weeks after the trip to Lisbon", "the day before we moved": up to a sign, or so many characters.
+_ANCHORED: Final = re.compile(
+    rf"""\b(?P<number>{_NUMBER}|the)\s+(?P<unit>day|week|month|year)s?\s+(?P<side>before|after|prior\s+to|following)
+    \s+(?P<event>[^?.!,;:\n]{{3,80}})""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_UNITS: Final = {"day": 1.0, "week": 7.0, "month": 30.44, "year": 365.25}
 _BEFORE: Final = re.compile(r"\b(before|until|till|prior to)\s+$", re.I)
 _AFTER: Final = re.compile(r"\b(after|since)\s+$", re.I)
 _LONGEST: Final = 16_000  # characters of a cue that are read
@@ -52,12 +61,26 @@ class Span(NamedTuple):
     phrase: str
 
 
-def spans_in(text: str, now: datetime, held: tuple[datetime, datetime]) -> list[Span]:
+def spans_in(
+    text: str,
+    now: datetime,
+    held: tuple[datetime, datetime],
+    happened: Callable[[str], datetime | None] = lambda event: None,
+) -> list[Span]:
     """The times that the text names, seen from `now`. A month or a day without a year is looked for in each year of
-    what is `held`, from the first to the last that happened."""
+    what is `held`, from the first to the last that happened. `happened` says when an event was that the text names."""
     now, held = now.astimezone(UTC), (held[0].astimezone(UTC), held[1].astimezone(UTC))
     found: list[Span] = []
-    for match in list(_PHRASE.finditer(text[:_LONGEST]))[:_MOST]:
+    text = text[:_LONGEST]
+    for match in list(_ANCHORED.finditer(text))[:_MOST]:
+        told: list[datetime | None] = [span.start for span in spans_in(match["event"], now, held)]
+        if not told:
+            told = [happened(match["event"])]
+        spans = [span for at in told if at is not None and (span := _away(match, at.astimezone(UTC))) is not None]
+        if spans:  # its words name no other time
+            found += spans
+            text = text[: match.start()] + " " * len(match[0]) + text[match.end() :]
+    for match in list(_PHRASE.finditer(text))[:_MOST]:
         kind = str(match.lastgroup)
         phrase = match[kind]
         lead = text[: match.start(kind)]
@@ -68,6 +91,23 @@ def spans_in(text: str, now: datetime, held: tuple[datetime, datetime]) -> list[
                 start, end = end, _LAST
             found.append(Span(start, end, match[0].strip()))
     return found
+
+
+def _away(anchored: re.Match[str], at: datetime) -> Span | None:
+    """So many days, weeks, months or years from then, give or take half a one; of days that day. None when that is
+    outside the calendar."""
+    number, unit = anchored["number"].lower(), anchored["unit"].lower()
+    count = int(number) if number.isdecimal() else _NUMBERS.index(number) + 1 if number in _NUMBERS else 1
+    days = count * _UNITS[unit] * (1 if anchored["side"].lower() in ("after", "following") else -1)
+    try:
+        middle = at + timedelta(days=days)
+        if unit == "day":
+            start = middle.replace(hour=0, minute=0, second=0, microsecond=0)
+            return Span(start, start + timedelta(days=1), anchored[0].strip())
+        half = timedelta(days=_UNITS[unit] / 2)
+        return Span(middle - half, middle + half, anchored[0].strip())
+    except OverflowError:
+        return None
 
 
 def _read(

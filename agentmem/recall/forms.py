@@ -1,4 +1,4 @@
-"""What a record does besides saying something: it asks, it tells a time, it says how its speaker wants things.
+"""What a record does besides saying something: it asks, tells a time or a number, or says how its speaker wants things.
 
 Told by the signs and words of it, English but for the signs. A form only raises or lowers a record a little, so that
 one that is not seen, or seen wrongly, hides nothing.
@@ -12,10 +12,11 @@ from typing import Final
 
 from agentmem.recall.text import is_question
 
-__all__ = ["PREFERENCE", "QUESTION", "STANDING", "TIME", "forms_of"]
+__all__ = ["NUMBER", "PREFERENCE", "QUESTION", "STANDING", "TIME", "forms_of"]
 
 QUESTION: Final = "question"
 TIME: Final = "time"
+NUMBER: Final = "number"
 STANDING: Final = "standing"
 PREFERENCE: Final = "preference"
 
@@ -26,6 +27,7 @@ _PATTERNS: Final = {
         r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september"
         r"|october|november|december)\b"
     ),
+    NUMBER: (r"\b(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|once|twice|several|few|couple)\b"),
     STANDING: (
         r"^\W*(?:please\s+)?(?:always|never|from now on|whenever|remember to|make sure)\b|\bwhen(?:ever)? i ask\b"
         r"|\bfrom now on\b"

@@ -19,6 +19,7 @@ from agentmem.recall.signals.lexical import Lexical
 from agentmem.recall.signals.opening import Opening
 from agentmem.recall.signals.phrase import Phrase
 from agentmem.recall.signals.place import Place
+from agentmem.recall.signals.prior import Prior
 from agentmem.recall.signals.role import Role
 from agentmem.recall.signals.session import Session
 from agentmem.recall.signals.speaker import Speaker
@@ -48,6 +49,7 @@ _PLAIN: Final = (
     Date(),
     Phrase(),
     Role(),
+    Prior(),
     Form("asking", forms.QUESTION),
 )
 # Too weak, or too particular, to be weighed by hand.
@@ -56,6 +58,7 @@ _SUBTLE: Final = (
     Opening(),
     Form("timed", forms.TIME),
     Form("when", forms.TIME, answer="when", reason="tells a time"),
+    Form("number", forms.NUMBER, answer="how many", reason="tells a number"),
     Form("standing", forms.STANDING, reason="says how things are to be done"),
     Form("preference", forms.PREFERENCE, reason="says what is preferred"),
 )

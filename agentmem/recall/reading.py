@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from agentmem.recall.corpus import Corpus
+from agentmem.recall.bm25 import idf, scored
+from agentmem.recall.corpus import Corpus, moment
 from agentmem.recall.dates import Span, spans_in
-from agentmem.recall.text import WORD
+from agentmem.recall.text import WORD, asked_terms
 
 __all__ = ["Reading", "read"]
 
@@ -24,7 +25,7 @@ _QUOTED = re.compile(
 )
 _LONGEST_NAME: Final = 5  # words
 _LONGEST_CUE: Final = 16_000  # characters of a cue that are read: a pasted document names everybody
-# The first that is found decides.
+# The first that stands in the text decides.
 _ANSWERS: Final = {
     "how many": r"how many|how much|how often|how long|how old",
     "when": r"when|what (?:time|day|date|month|year)|which (?:day|date|month|year)",
@@ -32,6 +33,7 @@ _ANSWERS: Final = {
     "where": r"where|which (?:city|country|place|town)|what (?:city|country|place|town)",
     "why": r"why|how come",
     "how": r"how",
+    "summary": r"summar(?:y|i[sz]\w+)|overview|recap",
 }
 # What the assistant said is asked for: "what did you recommend", "your advice", "the assistant's answer".
 # What "would you suggest" asks for is not yet said.
@@ -69,10 +71,30 @@ def read(text: str, corpus: Corpus, now: datetime | None = None) -> Reading:
         phrases=tuple(phrase for phrase in phrases if phrase),
         speakers=_named(words, corpus, "speaker"),
         places=_named(words, corpus, "place"),
-        dates=tuple(spans_in(text, datetime.now(UTC) if now is None else now, corpus.span)) if len(corpus) else (),
+        dates=_dates(text, corpus, datetime.now(UTC) if now is None else now),
         answer=answer,
         of_assistant=_OF_ASSISTANT.search(text) is not None,
     )
+
+
+def _dates(text: str, corpus: Corpus, now: datetime) -> tuple[Span, ...]:
+    if not len(corpus):
+        return ()
+    return tuple(spans_in(text, now, corpus.span, lambda event: _happened(event, corpus)))
+
+
+def _happened(event: str, corpus: Corpus) -> datetime | None:
+    """When that was which the scope's memories tell of in these words, as the best of them has it; None when none of
+    them holds half of the words, rare ones counting more."""
+    terms = asked_terms(event, corpus.languages())
+    postings = {stems: corpus.postings(*stems) for stems in terms}
+    found = {stems: held for stems, held in postings.items() if len(held[0])}
+    if not found:
+        return None
+    best = int(scored(corpus, terms, found).argmax())
+    rarity = {stems: idf(len(rows), len(corpus)) for stems, (rows, _) in postings.items()}
+    held = sum(rarity[stems] for stems, (rows, _) in found.items() if best in rows)
+    return moment(int(corpus.times()[best])) if held >= sum(rarity.values()) / 2 else None
 
 
 def _named(words: list[str], corpus: Corpus, column: str) -> tuple[str, ...]:

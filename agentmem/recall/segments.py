@@ -31,7 +31,7 @@ __all__ = ["Segments", "decode", "encode"]
 log = logging.getLogger("agentmem")
 _NAME: Final = "words"
 # Another stemmer, or another Unicode, makes other terms of the same text; other forms make other labels.
-_STAMP: Final = f"words-4 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
+_STAMP: Final = f"words-5 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
 _DUE = 2_000  # changes worth a segment: a tenth of a second to take in from their texts
 _LARGEST: Final = 250_000  # rows from which a segment is merged no more
 _SHARE: Final = 4  # a quarter of the rows must be news before all of them are written again

@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem.blas import product
+
 __all__ = ["Matches", "TokenCache", "packed"]
 
 _SCALE: Final = 127.0
@@ -87,7 +89,7 @@ class Matches:
         known = np.flatnonzero(told)
         if len(known):
             held = np.frombuffer(b"".join([bodies[i] for i in known]), np.int8).reshape(-1, width)
-            cosines = held.astype(np.float32) @ self._asked
+            cosines = product(held.astype(np.float32), self._asked)
             starts = np.concatenate([[0], np.cumsum(told[known])[:-1]])
             best[known] = np.maximum.reduceat(cosines, starts, axis=0)
         return best

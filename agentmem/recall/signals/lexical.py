@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.recall.bm25 import bm25
+from agentmem.recall.bm25 import scored
 from agentmem.recall.corpus import Rows
 from agentmem.recall.signal import Evidence, Question, Scores
 
@@ -25,11 +25,7 @@ class Lexical:
         corpus = question.corpus
         if not question.found:
             return None
-        total = np.zeros(corpus.rows, np.float32)
-        lengths = corpus.lengths()
-        for stems, (rows, counts) in question.found.items():
-            scores = bm25(counts, lengths[rows], corpus.mean_length, len(rows), len(corpus))
-            total[rows] += (question.terms[stems] * scores).astype(np.float32)
+        total = scored(corpus, question.terms, question.found)
         among = total[question.allowed]
         found = {"/".join(stems): rows for stems, (rows, _) in question.found.items()}
         return _LexicalEvidence(total, question.allowed, among, found) if among.any() else None

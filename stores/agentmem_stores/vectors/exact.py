@@ -15,15 +15,13 @@ from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from agentmem.blas import one_thread, product
 from agentmem.index import Among, Matches, Progress, Site
 
 Positions: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float32]
 
-# Found once: looking for the BLAS libraries costs 0.2 ms, setting their threads 9 us.
-_BLAS = ThreadpoolController().select(user_api="blas")
 _GROWTH = 1.5  # rows reserved beyond those in use when the matrix must grow
 _GATHER_BELOW = 0.25  # copy the rows asked for when they are fewer than this share; else multiply all and pick
 _SKETCH_FROM = 4_096  # rows that show which axes matter; below, a search takes 0.3 ms without
@@ -32,12 +30,6 @@ _TRIED = 16  # rows that are searched for, to see whether the sketch pays
 _PROMISING = 4  # times as many as are wanted are multiplied in full, for a bound to hold the others against
 _PATIENCE = 8  # searches in vain, until it is drawn anew
 _SLACK = 1e-5  # of a sum of float32 products: what rounding may take from a bound
-
-
-def product(matrix: Floats, vector: Floats) -> Floats:
-    """`matrix @ vector` on one BLAS thread."""
-    with _BLAS.limit(limits=1):
-        return cast(Floats, matrix @ vector)
 
 
 def row_by_row(matrix: Floats, vector: Floats) -> Floats:
@@ -197,7 +189,7 @@ class _Sketch:
     def of(cls, matrix: Floats) -> _Sketch | None:
         """None when it would leave too many rows in question to pay."""
         sample = matrix[:: max(1, len(matrix) // _SKETCH_FROM)][: 2 * _SKETCH_FROM]
-        with _BLAS.limit(limits=1):
+        with one_thread():
             _, axes = np.linalg.eigh(sample.T @ sample)  # ascending
         width = max(1, matrix.shape[1] // _SKETCH_SHARE)
         sketch = cls(np.ascontiguousarray(axes[:, ::-1][:, :width]), sample)
@@ -208,7 +200,7 @@ class _Sketch:
         return cls(sketch._axes, matrix)
 
     def _drawn(self, matrix: Floats) -> tuple[Floats, Floats]:
-        with _BLAS.limit(limits=1):
+        with one_thread():
             along = matrix @ self._axes
         squares = np.einsum("ij,ij->i", matrix, matrix) - np.einsum("ij,ij->i", along, along)
         return along, np.sqrt(np.maximum(squares, 0.0))
