@@ -24,12 +24,13 @@ from agentmem.recall.corpus import Corpus, Rows
 from agentmem.recall.engine import asked_of
 from agentmem.recall.fuse import Candidates, fuse
 from agentmem.recall.presets import DEFAULT, PRESETS, TRAINING_FREE
-from agentmem.recall.signal import Evidence, Question, Scores, Signal
+from agentmem.recall.signal import Evidence, Question, Signal
 from agentmem.recall.signals.dense import Dense
 from agentmem.recall.signals.labelled import Labelled
 from agentmem.recall.signals.late import Late
 from agentmem.recall.signals.lexical import Lexical
 from agentmem.recall.signals.session import Session
+from agentmem.recall.signals.weighing import Weighing
 from agentmem.recall.text import asked_terms
 from agentmem.recall.weights import BY_HAND
 from agentmem_apps.evaluate import beam, locomo
@@ -41,23 +42,6 @@ FEEDING: Final = 3  # first hits whose words are asked for, too
 RARE: Final = 0.1  # a word that more of the records hold links nothing
 STAYS: Final = 0.5  # a walk's chance to go back to its seeds, at each step
 STEPS: Final = 10
-
-
-class Scored:
-    """A score for each row of the corpus. It brings up none."""
-
-    def __init__(self, total: NDArray[Any]) -> None:
-        self._total = total
-
-    def best(self, depth: int) -> Rows:
-        return np.empty(0, np.intp)
-
-    def scores(self, rows: Rows) -> Scores:
-        found: Scores = self._total[rows].astype(np.float32)
-        return found
-
-    def reasons(self, rows: Rows) -> list[str]:
-        return [""] * len(rows)
 
 
 def first_hits(question: Question, number: int) -> tuple[Rows, NDArray[np.float64]]:
@@ -88,7 +72,8 @@ class Walk:
         ways, there = self._ways(question.corpus), seeds
         for _ in range(STEPS):
             there = (1 - STAYS) * (ways @ there) + STAYS * seeds
-        return Scored(np.log(np.maximum(there - STAYS * seeds, 0) + 1e-5))
+        away = np.log(np.maximum(there - STAYS * seeds, 0) + 1e-5)
+        return Weighing(lambda rows: away[rows])
 
     def _ways(self, corpus: Corpus) -> sparse.csr_matrix:
         if self._known is None or self._known[0] is not corpus:
@@ -117,7 +102,8 @@ class Again:
                 if stems not in question.terms:
                     terms[stems] = terms.get(stems, 0) + 1
         found = {stems: held for stems in terms if len((held := corpus.postings(*stems))[0])}
-        return Scored(scored(corpus, terms, found)) if found else None
+        total = scored(corpus, terms, found)
+        return Weighing(lambda rows: total[rows]) if found else None
 
 
 class WithoutNames:
@@ -129,7 +115,8 @@ class WithoutNames:
     def ask(self, question: Question) -> Evidence | None:
         names = asked_terms(" ".join(question.reading.speakers), question.corpus.languages())
         found = {stems: held for stems, held in question.found.items() if stems not in names}
-        return Scored(scored(question.corpus, question.terms, found)) if found and names else None
+        total = scored(question.corpus, question.terms, found)
+        return Weighing(lambda rows: total[rows]) if found and names else None
 
 
 class When:
@@ -152,7 +139,7 @@ class Early:
     relative = True
 
     def ask(self, question: Question) -> Evidence | None:
-        return Scored(-question.corpus.positions(np.arange(question.corpus.rows)))
+        return Weighing(lambda rows: -question.corpus.positions(rows))
 
 
 class AlwaysRole:

@@ -189,7 +189,7 @@ def expected(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> dic
     latest = max(record.at for record in live)
     parts["prior"] = [
         round(16 * (record.strength - 1) / (record.strength + 1)) / 32
-        + (1 + (latest - record.at) / timedelta(days=1)) ** -0.5 / 2
+        + (1 + (latest - record.at) // timedelta(days=1)) ** -0.5 / 2
         for record in allowed
     ]
     parts = {name: [WEIGHTS[name] * score for score in scores] for name, scores in parts.items()}

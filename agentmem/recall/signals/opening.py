@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from agentmem.recall.corpus import Rows
-from agentmem.recall.signal import Evidence, Question, Scores
+from agentmem.recall.signal import Evidence, Question
+from agentmem.recall.signals.weighing import Weighing
 
 __all__ = ["Opening"]
 
@@ -17,21 +15,7 @@ class Opening:
     relative = False
 
     def ask(self, question: Question) -> Evidence | None:
-        return _OpeningEvidence(question) if question.corpus.sessions.number else None
-
-
-class _OpeningEvidence:
-    def __init__(self, question: Question) -> None:
-        self._corpus = question.corpus
-
-    def best(self, depth: int) -> Rows:
-        return np.empty(0, np.intp)
-
-    def scores(self, rows: Rows) -> Scores:
-        alone = self._corpus.beside(rows, 1)[:, 0] < 0
-        inside = self._corpus.sessions.of[rows] >= 0
-        scores: Scores = (alone & inside).astype(np.float32)
-        return scores
-
-    def reasons(self, rows: Rows) -> list[str]:
-        return [""] * len(rows)
+        corpus = question.corpus
+        if not corpus.sessions.number:
+            return None
+        return Weighing(lambda rows: (corpus.beside(rows, 1)[:, 0] < 0) & (corpus.sessions.of[rows] >= 0))

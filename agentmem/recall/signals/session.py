@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agentmem.recall.bm25 import bm25
-from agentmem.recall.corpus import Rows
-from agentmem.recall.signal import Evidence, Question, Scores
+from agentmem.recall.signal import Evidence, Question
+from agentmem.recall.signals.weighing import Weighing
 
 __all__ = ["Session"]
 
@@ -30,19 +29,7 @@ class Session:
             holding = np.flatnonzero(told)
             scores = bm25(told[holding], sessions.lengths[holding], sessions.mean_length, len(holding), sessions.number)
             total[holding] += question.terms[stems] * scores
-        return _SessionEvidence(total, sessions.of) if total.any() else None
-
-
-class _SessionEvidence:
-    def __init__(self, total: NDArray[np.float64], of: NDArray[np.intc]) -> None:
-        self._total = np.append(total, np.nan).astype(np.float32)  # the last, for records of no session
-        self._of = of
-
-    def best(self, depth: int) -> Rows:
-        return np.empty(0, np.intp)
-
-    def scores(self, rows: Rows) -> Scores:
-        return self._total[self._of[rows]]
-
-    def reasons(self, rows: Rows) -> list[str]:
-        return [""] * len(rows)
+        if not total.any():
+            return None
+        of_none = np.append(total, np.nan)  # the last, for records of no session
+        return Weighing(lambda rows: of_none[sessions.of[rows]])
