@@ -1,10 +1,10 @@
 """What a recall costs at the median, with the embedding of the cue by a language model shown apart.
 
-    python -m benchmarks.latency [--records 5000] [--questions 100] [--embedder minilm] [--json FILE]
+    python -m benchmarks.latency [--sizes 5000,100000] [--questions 100] [--embedder minilm] [--json FILE]
 
-One memory of made-up turns, embedded for real, late interaction included. Then, in turns within one run, for each
-question: the cue's embedding alone; recall with its vector given; recall by its text, with every signal; and the same
-without token vectors. Milliseconds of CPU and of the clock, p50 and p95.
+For each size a memory of made-up turns in one scope, embedded for real, late interaction included. Then, in turns
+within one run, for each question: the cue's embedding alone; recall with its vector given; recall by its text, with
+every signal; and the same without token vectors. Milliseconds of CPU and of the clock, p50 and p95.
 """
 
 from __future__ import annotations
@@ -70,17 +70,20 @@ def measured(records: int, questions: int, embedder: str) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=5_000)
+    parser.add_argument("--sizes", default="5000,100000", help="memories of so many records")
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--embedder", default="minilm")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
     asked = parser.parse_args()
-    result = measured(asked.records, asked.questions, asked.embedder)
-    print(f"{result['records']:,} records, {result['embedder']}: CPU p50 / p95, clock p50 / p95, ms")
-    for name, row in result["rows"].items():
-        print(f"  {name:28}", *(f"{row[figure]:6.2f}" for figure in ("cpu_p50_ms", "cpu_p95_ms", "p50_ms", "p95_ms")))
+    sizes = []
+    for records in map(int, asked.sizes.split(",")):
+        sizes.append(result := measured(records, asked.questions, asked.embedder))
+        print(f"{records:,} records, {result['embedder']}: CPU p50 / p95, clock p50 / p95, ms")
+        for name, row in result["rows"].items():
+            figures = (row[figure] for figure in ("cpu_p50_ms", "cpu_p95_ms", "p50_ms", "p95_ms"))
+            print(f"  {name:28}", *(f"{one:6.2f}" for one in figures), flush=True)
     print(machine_line())
-    keep(asked.json, "latency", result)
+    keep(asked.json, "latency", {"sizes": sizes})
     return 0
 
 

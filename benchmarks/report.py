@@ -230,15 +230,16 @@ def latency_table() -> list[str]:
     """What a recall costs, the embedding of the cue shown apart."""
     told = result("latency")
     lines = [
-        f"A recall among {told['records']:,} memories, with the embedding of the cue by MiniLM shown apart"
-        " (`benchmarks/latency.py`; milliseconds):",
+        "A recall from one scope, with the embedding of the cue by MiniLM shown apart (`benchmarks/latency.py`;"
+        " milliseconds):",
         "",
-        "| what | CPU p50 | CPU p95 | clock p50 | clock p95 |",
-        "|---|---|---|---|---|",
+        "| memories | what | CPU p50 | CPU p95 | clock p50 | clock p95 |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, row in told["rows"].items():
-        cells = [f"{row[figure]:.1f}" for figure in ("cpu_p50_ms", "cpu_p95_ms", "p50_ms", "p95_ms")]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for size in told["sizes"]:
+        for name, row in size["rows"].items():
+            cells = [f"{row[figure]:.1f}" for figure in ("cpu_p50_ms", "cpu_p95_ms", "p50_ms", "p95_ms")]
+            lines.append(f"| {size['records']:,} | {name} | " + " | ".join(cells) + " |")
     return lines
 
 

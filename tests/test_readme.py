@@ -59,6 +59,12 @@ def test_the_five_factual_categories_of_beam_reach_their_goal() -> None:
     assert report.held_out("with tokens", "beam")["core5"]["recall@10"] >= 0.82
 
 
+def test_recall_is_as_quick_as_it_must_be() -> None:
+    told = {size["records"]: size["rows"]["vector given"]["cpu_p50_ms"] for size in report.result("latency")["sizes"]}
+    assert told[5_000] <= 5
+    assert told[100_000] <= 25
+
+
 def test_nothing_that_was_tried_and_left_out_is_better_than_the_engine() -> None:
     """On all questions of both sets, as far as half a point tells anything."""
     found = report.result("tried")["attempts"]
