@@ -187,11 +187,9 @@ def expected(cue: str, live: Sequence[Record], allowed: Sequence[Record]) -> dic
     if any(record.text.endswith("?") for record in live):
         parts["asking"] = [float(record.text.endswith("?")) for record in allowed]
     latest = max(record.at for record in live)
-    parts["prior"] = [
-        round(16 * (record.strength - 1) / (record.strength + 1)) / 32
-        + (1 + (latest - record.at) // timedelta(days=1)) ** -0.5 / 2
-        for record in allowed
-    ]
+    days = [(latest - record.at) // timedelta(days=1) for record in allowed]
+    strengths = [round(16 * (record.strength - 1) / (record.strength + 1)) / 32 for record in allowed]
+    parts["prior"] = [strength + (1 + day) ** -0.5 / 2 for strength, day in zip(strengths, days, strict=True)]
     parts = {name: [WEIGHTS[name] * score for score in scores] for name, scores in parts.items()}
     of_words = [sum(both) for both in zip(*(parts[n] for n in ("lexical", "dense") if n in parts), strict=True)]
     shared = dict(zip((record.id for record in allowed), of_words, strict=True))
