@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from agentmem.recall.order import Located
     from agentmem.records import Change, Place, Record, Scope, Source
     from agentmem.stats import Stats
-    from agentmem.store import Report, Store
+    from agentmem.store import Held, Host, Models, Report, Store
 
 _HOMES = {
     "aio": ("AsyncMemory",),
@@ -69,7 +69,7 @@ _HOMES = {
     "feedback": ("Feedback",),
     "recall.order": ("Located",),
     "stats": ("Stats",),
-    "store": ("Report", "Store"),
+    "store": ("Held", "Host", "Models", "Report", "Store"),
 }
 _HOME_OF = {name: home for home, listed in _HOMES.items() for name in listed}
 
@@ -86,7 +86,9 @@ __all__ = [
     "Embedder",
     "EmbeddingError",
     "Feedback",
+    "Held",
     "Hit",
+    "Host",
     "ImportFailed",
     "Index",
     "IndexUnavailable",
@@ -97,6 +99,7 @@ __all__ = [
     "Matches",
     "Memory",
     "MemoryClosed",
+    "Models",
     "Place",
     "PluginError",
     "Record",

@@ -163,4 +163,6 @@ class AsyncMemory:
     flush = _threaded(Memory.flush)
     reindex = _threaded(Memory.reindex)
     attach = _threaded(Memory.attach)
+    consolidate = _threaded(Memory.consolidate)
+    working = _threaded(Memory.working)
     export = _threaded(Memory.export)

@@ -14,9 +14,16 @@ from agentmem.errors import InvalidInput, LedgerError
 from agentmem.ledger import Reader
 from agentmem.records import Record, Scope, State
 
-__all__ = ["every", "record_lines", "whole_file"]
+__all__ = ["ALL_STATES", "checked_states", "every", "record_lines", "whole_file"]
 
+ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
 _CHUNK = 1_000  # records read by one statement
+
+
+def checked_states(given: Sequence[State]) -> Sequence[State]:
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(state in ALL_STATES for state in given):
+        raise InvalidInput(f"states must be a list of {', '.join(ALL_STATES)}, not {given!r}")
+    return tuple(given)
 
 
 def every(reader: Callable[[], Reader], states: Sequence[State]) -> Iterator[Record]:
@@ -32,7 +39,7 @@ def record_lines(reader: Reader, scope: Scope) -> Iterator[str]:
     counts = reader.counts()
     header = {"agentmem": "export", "schema": 1, "scope": list(scope), "records": sum(counts.values())}
     yield json.dumps(header, ensure_ascii=False)
-    for record in every(lambda: reader, ("live", "forgotten", "replaced")):
+    for record in every(lambda: reader, ALL_STATES):
         yield json.dumps(record.to_json(), ensure_ascii=False)
 
 

@@ -12,17 +12,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, cast
 
-from agentmem import feedback, verbs
+from agentmem import feedback, values, verbs
 from agentmem import undo as undoing
 from agentmem.cues import Context, Cue, Hit
 from agentmem.embedding import AnyEmbedder, Embedder
-from agentmem.errors import Conflict, InvalidInput, RecordNotFound
-from agentmem.export import every, record_lines, whole_file
+from agentmem.errors import InvalidInput, RecordNotFound
+from agentmem.export import checked_states, every, record_lines, whole_file
 from agentmem.feedback import Feedback
 from agentmem.index import Progress
 from agentmem.intake import Intake, Item
@@ -32,19 +33,17 @@ from agentmem.recall.engine import recall
 from agentmem.recall.order import Located, before, located
 from agentmem.recall.pack import Count, counted, estimate_tokens, pack
 from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset, with_stores
-from agentmem.recall.stores import Attached
+from agentmem.recall.stores import AllStores, Attached, Speaking
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
-from agentmem.registry import STORES, load
+from agentmem.router import routed
 from agentmem.stats import Stats
-from agentmem.store import Store
-from agentmem.values import Json, plain_text, whole_number
-from agentmem.writing import Writer, Writing, placed
+from agentmem.store import Held, Host, Models, Report, Store, Working
+from agentmem.values import Json, moment, plain_text, whole_number
+from agentmem.writing import Writer, Writing, admitted
 
 __all__ = ["Memory"]
 
 T = TypeVar("T")
-ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
-_CHUNK = 1_000  # records written by one statement, or read by one
 _NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
 _CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
 _SHORT_LINE = 40  # tokens of a short turn as it is quoted
@@ -213,29 +212,7 @@ class Memory:
         return self._add(Intake.of(items, self._scope, self.embedder), existing)
 
     def _add(self, taken: Intake, existing: Literal["refuse", "skip"]) -> list[Record]:
-        def work(writer: Writer) -> list[Record]:
-            added: list[Record] = []
-            seen: set[str] = set()
-            for start in range(0, len(taken.records), _CHUNK):
-                chunk = taken.records[start : start + _CHUNK]
-                sought = [record.id for record in chunk if record.id not in taken.fresh]
-                known = {record.id for record in writer.reader.get(sought)} if sought else ()
-                new: list[Record] = []
-                for record in chunk:
-                    if record.id in known or record.id in seen:
-                        if existing == "refuse":
-                            raise Conflict(f"{record.id} is already here", way_out="Edit it, or pass existing='skip'.")
-                    else:
-                        seen.add(record.id)
-                        new.append(record)
-                changes = writer.write(verbs.add(record, fresh=record.id in taken.fresh) for record in new)
-                added += placed(new, changes, taken.fresh, writer)
-            given = [record for record in added if record.id in taken.vectors] if taken.vectors else []
-            if given:
-                writer.put_vectors(self.embedder.id, given, [taken.vectors[record.id] for record in given])
-            return added
-
-        return self._writing.run(work)
+        return self._writing.run(partial(admitted, taken, existing == "skip", self.embedder.id))
 
     def _change(self, ids: Sequence[str], plan: Callable[[Record], Draft | None]) -> list[Record]:
         """One verb over several records; returns them as they stand after it."""
@@ -300,6 +277,7 @@ class Memory:
         if not self._writing.rehearsing:
             self._opened.view(self._scope).start_over()
             self._ledger.reclaim()
+            self._opened.stores(self._scope).follow()
             for attached in self._stores.values():
                 attached.follow()
         return going
@@ -396,7 +374,10 @@ class Memory:
                     way_out="Run `agentmem reindex vectors` first, or give the cue a text.",
                 )
             asked = replace(asked, vector=None)
-        return recall(view, asked, k, preset=with_stores(chosen, self._stores.values()), explain=explain)
+        heard: list[Speaking] = list(self._stores.values())
+        if chosen.stores:
+            heard += [store for store in routed(self._opened.stores(self._scope)) if store.name not in self._stores]
+        return recall(view, asked, k, preset=with_stores(chosen, heard), explain=explain)
 
     def context(
         self, cue: str | Cue, tokens: int = 1500, *, count: Count | None = None, engine: str | Preset = DEFAULT
@@ -462,11 +443,11 @@ class Memory:
 
     def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
         """Every record in these states, in the order of writing."""
-        return every(lambda: self._ledger, _states(states))
+        return every(lambda: self._ledger, checked_states(states))
 
     def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
         """The `n` records written last, newest first."""
-        return self._ledger.newest(whole_number(n, "n"), states=_states(states))
+        return self._ledger.newest(whole_number(n, "n"), states=checked_states(states))
 
     def descendants(self, *ids: str) -> list[Record]:
         """The records that were made from these, directly or not."""
@@ -522,43 +503,79 @@ class Memory:
         `vectors`: every text is embedded by this memory's embedder. While another one's vectors serve, recall goes on
         with them, in every process, and the new ones take over in one step when they are complete; broken off, it
         goes on where it stopped. `words`: every text is taken in again. An index's name (`chroma`): it is emptied and
-        filled again. Or an attached store's.
+        filled again. Or a store's: it is derived anew, and the number is that of the last change.
         """
         if self._writing.rehearsing:
             raise InvalidInput("building anew cannot be rehearsed")
-        if name in self._stores:
-            self._stores[name].store.clear()
-            return self._stores[name].follow()
+        attached = self._stores.get(name)
+        if attached is None and name in self._opened.stores(self._scope):
+            attached = self._opened.stores(self._scope).opened(name)
+        if attached is not None:
+            self._opened.stores(self._scope).host.caught_up()
+            return attached.rebuild()
         view = self._opened.view(self._scope)
         if name == "words":
             return view.rewrite(progress)
         if name == "vectors":
             return self._opened.reembed(self._scope, progress)
         if name != view.chosen_name:
-            listed = ", ".join(["words", "vectors", view.chosen_name, *self._stores])
+            listed = ", ".join(["words", "vectors", view.chosen_name, *self.stores])
             raise InvalidInput(
                 f"there is no projection {name!r} here",
                 way_out=f"There are: {listed}. Another index is chosen by `index`, as in --index chroma.",
             )
         return view.reindex(progress)
 
-    def attach(self, name: str, store: Store | None = None, *, weight: float = 1.0) -> None:
+    def attach(self, name: str, store: Store | Callable[[Host], Store] | None = None, *, weight: float = 1.0) -> None:
         """Let a store follow this scope's journal and speak in this handle's recalls.
 
-        None stands for the store installed under `name`.
+        None stands for the store installed under `name`; a callable makes one for this scope.
         """
-        if store is None:
-            store = cast(Store, load(STORES, name)())
-        if name in self._stores or name in PARTS or name == "vectors":
+        installed = self._opened.stores(self._scope)
+        if name in self._stores or name in PARTS or name == "vectors" or (name in installed and store is not None):
             raise InvalidInput(f"the name {name!r} is taken")
-        attached = Attached(name, store, self._ledger, weight)
+        if store is None:
+            store = installed.opened(name).store
+        elif callable(store):
+            store = store(installed.host)
+        attached = Attached(name, store, installed.host, weight)
         attached.follow()
         self._stores[name] = attached
 
     @property
+    def host(self) -> Host:
+        """What this memory does for a store of its scope: to make one by hand."""
+        return self._opened.stores(self._scope).host
+
+    @property
     def stores(self) -> Mapping[str, Store]:
-        """The attached stores by name."""
-        return {name: attached.store for name, attached in self._stores.items()}
+        """The stores by name: those that are installed, opened when first asked for, and those attached. What is given
+        has followed the journal to its end."""
+        return AllStores(self._opened.stores(self._scope), self._stores)
+
+    def working(self) -> list[Held]:
+        """What is held in mind right now, in order: pin it with `pin`, and let `memory.stores["working"]` evict or
+        arrange it. PluginError when no working memory is installed."""
+        return cast(Working, self.stores["working"]).held()
+
+    def consolidate(
+        self, *names: str, now: datetime | str | None = None, models: Models | None = None
+    ) -> dict[str, Report]:
+        """Let stores do their idle-time work, all or those named; what each did.
+
+        What they write is of the actor `agentmem`, and undo takes it back. `models` is asked where a language model
+        helps; without, whatever can be done without is done. PluginError for a name that is not installed.
+        """
+        if self._writing.rehearsing:
+            raise InvalidInput("consolidation cannot be rehearsed", way_out="Undo takes back what it wrote.")
+        at = values.now() if now is None else moment(now, name="now")
+        installed = self._opened.stores(self._scope)
+        installed.host.caught_up()
+        done: dict[str, Report] = {}
+        for name in names or self.stores:
+            attached = self._stores.get(name) or installed.opened(plain_text(name, "name"))
+            done[name] = attached.consolidate(at, models)
+        return done
 
     def export_lines(self) -> Iterator[str]:
         """The scope as JSONL: a header, then every record in every state, in the order of writing; lossless.
@@ -581,9 +598,3 @@ class Memory:
                 file.write(line + "\n")
                 count += 1
         return count
-
-
-def _states(given: Sequence[State]) -> Sequence[State]:
-    if not isinstance(given, Sequence) or isinstance(given, str) or not all(state in ALL_STATES for state in given):
-        raise InvalidInput(f"states must be a list of {', '.join(ALL_STATES)}, not {given!r}")
-    return tuple(given)

@@ -21,9 +21,11 @@ from agentmem.errors import AgentMemError, EmbeddingError, InvalidInput, LedgerE
 from agentmem.index import Index, Progress, Site
 from agentmem.ledger import Durability, Ledger, ScopedLedger, Serving, vectors_cursor
 from agentmem.recall.embeddings import Embeddings
+from agentmem.recall.stores import Stores
 from agentmem.recall.view import Indexing, View
 from agentmem.records import Scope
 from agentmem.registry import INDEXES, LEDGERS, load
+from agentmem.writing import Writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,7 @@ _VIEWS = 64  # scopes kept in memory; the one asked longest ago goes first
 _QUIET_S = 0.2  # the background thread waits for a pause in the writing, so that it does not slow a burst down
 _BACKLOG = 2_000  # texts waiting from which it no longer waits
 _ABSENT_S = 10.0  # until an embedder that could not say its dimension is asked again
+STORE = "agentmem"  # who a store's own writing is by
 _LOCAL = ("hash", "minilm")  # shipped, and never on a network
 
 
@@ -73,6 +76,7 @@ class Opened:
         self.index, _, self._index_argument = index.partition(":")
         load(INDEXES, self.index)  # an unknown name is told at opening, not at the first question
         self._views: OrderedDict[Scope, View] = OrderedDict()
+        self._stores: dict[Scope, tuple[str, Stores]] = {}  # and whose vectors they derive from
         self._lock = threading.Lock()
         self._making = threading.Lock()
         self._closed = False
@@ -123,7 +127,9 @@ class Opened:
                     self._views[scope] = made
                     self._views.move_to_end(scope)
                     if len(self._views) > _VIEWS:
-                        leaving.append(self._views.popitem(last=False)[1])
+                        longest, out = self._views.popitem(last=False)
+                        self._stores.pop(longest, None)
+                        leaving.append(out)
             for old in leaving:
                 old.close()
             self.check_open()
@@ -168,6 +174,16 @@ class Opened:
 
     def _exact(self, ledger: ScopedLedger, embedder: Embedder) -> Index:
         return cast(Index, load(INDEXES, "exact")(self._site(ledger, embedder)))
+
+    def stores(self, scope: Scope) -> Stores:
+        """The scope's stores, deriving from the vectors of the embedder that serves it now."""
+        embedder = self.view(scope).embeddings.embedder.id
+        with self._lock:
+            held = self._stores.get(scope)
+            if held is None or held[0] != embedder:
+                made = Stores(partial(self.view, scope), Writing(self, scope, STORE))
+                held = self._stores[scope] = (embedder, made)
+            return held[1]
 
     def forget_view(self, scope: Scope) -> None:
         """Let the scope's view be built anew at the next question."""
@@ -265,6 +281,10 @@ class Opened:
                 view.embed(stop=lambda: self._closed)
                 view.sync(stop=lambda: self._closed)
                 view.keep()
+                with self._lock:
+                    held = self._stores.get(scope)
+                if held is not None:
+                    held[1].follow(stop=lambda: self._closed)
             except MemoryClosed:
                 return
             except AgentMemError as error:
@@ -287,6 +307,7 @@ class Opened:
                 view.close()
         finally:
             self._views.clear()
+            self._stores.clear()
             self.ledger.close()
 
 

@@ -1,22 +1,31 @@
-"""The store protocol: a projection of the journal that can also recall.
+"""The store protocol: a projection of the journal that can also recall, and what its memory does for it.
 
 A store follows the journal through `apply`, keeps whatever it derives, and answers a cue with hits. What it derives
-is never the truth: it can be thrown away and rebuilt. Attach one with `memory.attach(name, store)`; its hits then
-count as one more signal of every recall.
+is never the truth: it can be thrown away and rebuilt. Installed ones are in `memory.stores`; others are attached with
+`memory.attach(name, store)`. Either's hits count as one more signal of a recall.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentmem.cues import Cue, Hit
-from agentmem.records import Change
+from agentmem.index import Matches
+from agentmem.ledger import Draft, Reader, ScopedLedger
+from agentmem.records import Change, Record
 from agentmem.values import Json
 
-__all__ = ["Report", "Store"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from agentmem.embedding import Embedder
+
+__all__ = ["Held", "Host", "Models", "Report", "Store", "Working"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +36,90 @@ class Report:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A slot of working memory: the records in it, the newest last, and why they are there, in words.
+
+    `age` counts the steps since it was last written; `strength` lies between 0 and 1; `tokens` is what its texts take.
+    """
+
+    records: tuple[Record, ...]
+    tokens: int
+    age: int
+    strength: float
+    pinned: bool
+    why: str
+
+
+class Models(Protocol):
+    """The language models that a store may ask, by what they are asked for: `summarise`, `extract`."""
+
+    def ask(self, role: str, prompt: str) -> str:
+        """What the model of that role answers. An AgentMemError when there is none, or it fails."""
+        ...
+
+
+class Host(Protocol):
+    """What a memory does for a store, in the one scope that the store serves.
+
+    `lock` is held by whoever asks a store or lets it follow; a store that is called in other ways holds it itself.
+    """
+
+    @property
+    def ledger(self) -> ScopedLedger: ...
+
+    @property
+    def embedder(self) -> Embedder:
+        """The one whose vectors `vectors`, `embed` and `nearest` speak of."""
+        ...
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...
+
+    @property
+    def reach(self) -> int:
+        """The `seq` up to which every live record has its vector, if its embedder can make one."""
+        ...
+
+    def vectors(self, positions: Sequence[int]) -> NDArray[np.float32]:
+        """float32[n, dimension], of length 1, in the order asked; a row of zeros where there is none."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32[n, dimension], of length 1. EmbeddingError."""
+        ...
+
+    def asked(self, cue: Cue) -> NDArray[np.float32] | None:
+        """The cue's vector, given or made, of length 1; None when it has no text, or the embedder is down."""
+        ...
+
+    def nearest(self, vector: NDArray[np.float32], k: int) -> Matches:
+        """The live records nearest to a vector of length 1."""
+        ...
+
+    def write(self, plan: Callable[[Reader], Iterable[Draft]], cause: str) -> list[Change]:
+        """Journal what `plan` makes of the scope as it stands, as one step that undo takes back. Without the lock."""
+        ...
+
+    def store(self, name: str) -> Store:
+        """Another of the scope's stores, having followed the journal. PluginError."""
+        ...
+
+
 class Store(Protocol):
     """The caller serialises calls, and hands changes over in the order of `seq`, each at least once."""
 
     @property
     def cursor(self) -> int:
-        """The `seq` of the last change applied; 0 at first, and after `clear`."""
+        """The `seq` of the last change applied; 0 at first."""
         ...
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """Follow the journal. Idempotent: a change seen before alters nothing."""
+        """Follow the journal. Idempotent: a change seen before alters nothing.
+
+        A store that keeps what it derives moves its cursor in the transaction that keeps it. One that cannot go on (it
+        waits for vectors) leaves its cursor where it is, and is handed the same changes later.
+        """
         ...
 
     def recall(self, cue: Cue, k: int) -> list[Hit]:
@@ -47,10 +130,29 @@ class Store(Protocol):
         """What a screen shows of the store."""
         ...
 
-    def clear(self) -> None:
-        """Forget everything derived, so that the journal can be applied from its start."""
+    def rebuild(self) -> None:
+        """Throw away what was derived, and derive it anew from the journal.
+
+        One that does not read the journal itself sets its cursor to 0: all changes are handed over again.
+        """
         ...
 
-    def consolidate(self, now: datetime) -> Report:
-        """Idle-time work."""
+    def consolidate(self, now: datetime, models: Models | None = None) -> Report:
+        """Idle-time work; without models whatever can be done without. Never called while a recall waits."""
+        ...
+
+
+class Working(Store, Protocol):
+    """A store that holds a few things in mind, which a person may arrange. What they do is journaled, and undone."""
+
+    def held(self) -> list[Held]:
+        """What is in mind, in the order arranged, else the strongest first."""
+        ...
+
+    def evict(self, *ids: str) -> None:
+        """Take these records out of mind; they stay in the memory. RecordNotFound, or InvalidInput if not held."""
+        ...
+
+    def arrange(self, ids: Sequence[str]) -> None:
+        """Show the slots of these records first, in this order."""
         ...

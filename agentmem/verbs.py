@@ -99,9 +99,10 @@ def forget(record: Record) -> Draft | None:
 
 def restore(record: Record) -> Draft | None:
     if record.state == "replaced":
+        by = f" by {', '.join(record.replaced_by)}" if record.replaced_by else ""
         raise InvalidInput(
-            f"{record.id} was replaced by {', '.join(record.replaced_by)}",
-            way_out="Undo that merge or split instead: `agentmem log` shows its step.",
+            f"{record.id} was replaced{by}",
+            way_out="Undo that instead: `agentmem history ID` shows its step.",
         )
     # One that was forgotten when it was already out of sight goes back there: what replaced it stands.
     return alter("restore", record, state="replaced" if record.replaced_by else "live")

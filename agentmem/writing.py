@@ -10,18 +10,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentmem import undo as undoing
+from agentmem import verbs
 from agentmem.embedding import embedding_text, text_digest
+from agentmem.errors import Conflict
+from agentmem.intake import Intake
 from agentmem.ledger import Draft, Transaction, Vectors
-from agentmem.opened import Opened
 from agentmem.records import Change, Record, Scope
 from agentmem.values import plain_text
 
-__all__ = ["Writer", "Writing", "placed"]
+if TYPE_CHECKING:
+    from agentmem.opened import Opened
+
+__all__ = ["Writer", "Writing", "admitted"]
 
 T = TypeVar("T")
+_CHUNK = 1_000  # records written by one statement
 
 
 @dataclass(slots=True)
@@ -163,7 +169,32 @@ class Writing:
         return result, writer.step
 
 
-def placed(
+def admitted(taken: Intake, skipping: bool, embedder: str, writer: Writer) -> list[Record]:
+    """Write what was taken in, with the vectors that came with it; what was written. An id that is here already is a
+    Conflict, or passed over."""
+    added: list[Record] = []
+    seen: set[str] = set()
+    for start in range(0, len(taken.records), _CHUNK):
+        chunk = taken.records[start : start + _CHUNK]
+        sought = [record.id for record in chunk if record.id not in taken.fresh]
+        known = {record.id for record in writer.reader.get(sought)} if sought else ()
+        new: list[Record] = []
+        for record in chunk:
+            if record.id in known or record.id in seen:
+                if not skipping:
+                    raise Conflict(f"{record.id} is already here", way_out="Edit it, or pass existing='skip'.")
+            else:
+                seen.add(record.id)
+                new.append(record)
+        changes = writer.write(verbs.add(record, fresh=record.id in taken.fresh) for record in new)
+        added += _placed(new, changes, taken.fresh, writer)
+    given = [record for record in added if record.id in taken.vectors] if taken.vectors else []
+    if given:
+        writer.put_vectors(embedder, given, [taken.vectors[record.id] for record in given])
+    return added
+
+
+def _placed(
     records: Sequence[Record], changes: Sequence[Change], fresh: Collection[str], writer: Writer
 ) -> list[Record]:
     """The records with the positions the ledger gave them: the `seq` of their first change, which may be an old one."""

@@ -1,4 +1,4 @@
-"""The tables of the README and of docs/recall.md, written from the committed results: no figure is typed by hand.
+"""The tables of the README and of the pages under docs, written from the committed results: no figure is typed by hand.
 
 python -m benchmarks.report [--check]
 """
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.stores import tables
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -321,6 +323,7 @@ PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
         sort_table,
         latency_table,
     ),
+    "docs/stores.md": (tables.measured_table, tables.recall_table),
 }
 
 

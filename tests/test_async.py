@@ -23,7 +23,7 @@ EVERY_S = 0.002
 # Said in AsyncMemory's docstring: these are left to `memory.sync`.
 LEFT_TO_SYNC = {"records", "feedbacks", "export_lines", "feedback_lines"}
 # Nothing to wait for.
-PLAIN = {"scope", "step", "rehearse", "bound", "embedder", "url", "stores", "is_owner", "check_open"}
+PLAIN = {"scope", "step", "rehearse", "bound", "embedder", "url", "stores", "host", "is_owner", "check_open"}
 
 
 def opening(folder: Path, **more: Any) -> Coroutine[Any, Any, AsyncMemory]:
@@ -187,7 +187,7 @@ def test_opening_takes_what_memory_takes_and_a_number_of_threads() -> None:
 
 def test_what_is_left_out_is_said() -> None:
     assert AsyncMemory.__doc__ is not None
-    missing = public(Memory) - public(AsyncMemory) - {"is_owner", "stores"}
+    missing = public(Memory) - public(AsyncMemory) - {"is_owner", "stores", "host"}
     assert missing == LEFT_TO_SYNC
     assert all(f"`{name}`" in AsyncMemory.__doc__ for name in missing)
 

@@ -211,6 +211,7 @@ WRITES = {
     "redo": ("redo",),
     "import": ("import", "notes.txt"),
     "reindex": ("reindex",),
+    "working": ("working", "--first", A),
 }
 
 

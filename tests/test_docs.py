@@ -125,14 +125,15 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     questions = {"recall": [{"question": "What was moved?", "source_chat_ids": [0]}]}
     (tmp_path / "chats" / "1" / "probing_questions.json").write_text(json.dumps(questions))
     with Memory.open(tmp_path / "my.mem", embedder="hash") as memory:
+        for n in range(12):
+            memory.add(f"Step {n}.")
         memory.add_many(
             [
                 {"id": A, "text": "The launch is on 3 May. The venue is in Lisbon.", "speaker": "Ana"},
                 {"id": B, "text": "We moved the launch to 4 May."},
             ]
         )
-        for n in range(12):
-            memory.add(f"Step {n}.")
+        memory.add("The last step.")
         memory.undo()
     return tmp_path
 

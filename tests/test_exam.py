@@ -201,6 +201,7 @@ def test_the_command_prints_reports_and_ends_with_1_when_a_promise_was_broken(
     sound = EmbedderSubject("hash", HashEmbedder)
     for name in ("SQLITE", "EXACT", "CHROMA"):
         monkeypatch.setattr(command, name, sound)
+    monkeypatch.setattr(command, "STORES", ())
     assert command.main(["--json"]) == 0
     assert [report["ok"] for report in json.loads(capsys.readouterr().out)] == [True, True, True]
     monkeypatch.setattr(command, "CHROMA", EmbedderSubject("broken", lambda: HashEmbedder(0)))

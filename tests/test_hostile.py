@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentmem import AgentMemError, Change, Cue, Memory, Place, Record, Scope, Source
+from agentmem import AgentMemError, Change, Cue, Memory, Models, Place, Record, Scope, Source
 from agentmem.records import RecordFields, State
 from tests.fakes import TinyEmbedder
 from tests.hostile import (
@@ -155,7 +155,7 @@ class Silent:
     def apply(self, changes: Sequence[Change]) -> None:
         self.cursor = changes[-1].seq
 
-    def clear(self) -> None:
+    def rebuild(self) -> None:
         self.cursor = 0
 
     def recall(self, cue: Cue, k: int) -> list[Any]:
@@ -164,7 +164,7 @@ class Silent:
     def inspect(self) -> dict[str, Any]:
         return {}
 
-    def consolidate(self, now: datetime) -> Any:
+    def consolidate(self, now: datetime, models: Models | None = None) -> Any:
         raise NotImplementedError
 
 
@@ -287,6 +287,8 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("context", "cue"): Slot(lambda m, t: (storable(m.context(t, 200).text), True), wordy),
     ("reindex", "name"): Slot(lambda m, t: (m.reindex(t + "?"), None), never),
     ("attach", "name"): Slot(attached, whatever),
+    ("consolidate", "names"): Slot(lambda m, t: (m.consolidate(t + "?"), None), never),
+    ("consolidate", "now"): Slot(lambda m, t: (sorted(m.consolidate("working", now=t)), ["working"]), whatever),
     ("export", "path"): Slot(exported, whatever),
 }
 
@@ -324,6 +326,7 @@ NEITHER = {
     ("flush", "progress"),
     ("reindex", "progress"),
     ("attach", "store"),
+    ("consolidate", "models"),
 }
 
 

@@ -40,6 +40,7 @@ from agentmem import (
     InvalidInput,
     LedgerError,
     Memory,
+    Models,
     Place,
     Record,
     RecordNotFound,
@@ -205,6 +206,8 @@ ASYNC_VERBS: dict[str, Callable[[AsyncMemory, list[str], Path], Awaitable[Any]]]
     "reindex": lambda m, ids, out: m.reindex(),
     "attach": lambda m, ids, out: m.attach("forgetful", Forgetful()),
     "export": lambda m, ids, out: m.export(out),
+    "consolidate": lambda m, ids, out: m.consolidate("thoughts"),
+    "working": lambda m, ids, out: m.working(),
     "forget": lambda m, ids, out: m.forget(ids[0]),
     "restore": lambda m, ids, out: m.restore(ids[0]),
     "merge": lambda m, ids, out: m.merge(ids[0], ids[1]),
@@ -472,7 +475,7 @@ class Forgetful:
     def __init__(self, cursor: int = 0) -> None:
         self.cursor = cursor
 
-    def clear(self) -> None:
+    def rebuild(self) -> None:
         self.cursor = 0
 
     def apply(self, changes: Sequence[Change]) -> None:
@@ -484,7 +487,7 @@ class Forgetful:
     def inspect(self) -> dict[str, str]:
         return {}
 
-    def consolidate(self, now: datetime) -> Any:
+    def consolidate(self, now: datetime, models: Models | None = None) -> Any:
         raise NotImplementedError
 
 

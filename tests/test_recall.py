@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from agentmem.cues import Cue, Hit
 from agentmem.embedding import embedding_text
 from agentmem.errors import Conflict, InvalidInput, UndoBlocked
-from agentmem.memory import ALL_STATES, Memory
+from agentmem.export import ALL_STATES
+from agentmem.memory import Memory
 from agentmem.recall.corpus import Corpus
 from agentmem.recall.presets import TRAINING_FREE
 from agentmem.recall.text import WORD, terms
 from agentmem.records import Change, Record, Scope
-from agentmem.store import Report
+from agentmem.store import Models, Report
 from agentmem.values import Json
 from tests.fakes import TinyEmbedder
 
@@ -531,10 +532,10 @@ class Saying:
     def inspect(self) -> Mapping[str, Json]:
         return {}
 
-    def clear(self) -> None:
+    def rebuild(self) -> None:
         self.cursor = 0
 
-    def consolidate(self, now: datetime) -> Report:
+    def consolidate(self, now: datetime, models: Models | None = None) -> Report:
         return Report("")
 
 

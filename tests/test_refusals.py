@@ -342,6 +342,8 @@ _ON_CLOSED: dict[str, Callable[[Memory], object]] = {
     "export": lambda memory: memory.export(Path(memory.url).parent / "out.jsonl"),
     "export_lines": lambda memory: list(memory.export_lines()),
     "scope": lambda memory: memory.scope("inner").add("a"),
+    "consolidate": lambda memory: memory.consolidate(),
+    "working": lambda memory: memory.working(),
 }
 
 
@@ -368,6 +370,7 @@ def test_every_public_verb_was_tried_on_a_closed_memory() -> None:
         "check_open",
         "close",
         "embedder",
+        "host",
         "is_owner",
         "open",
         "rehearse",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from agentmem.errors import InvalidInput
 from agentmem.recall import forms
@@ -23,19 +23,23 @@ from agentmem.recall.signals.prior import Prior
 from agentmem.recall.signals.role import Role
 from agentmem.recall.signals.session import Session
 from agentmem.recall.signals.speaker import Speaker
-from agentmem.recall.stores import Attached
 from agentmem.recall.weights import BY_HAND, Weighting, Weights, fixed, learned
+
+if TYPE_CHECKING:
+    from agentmem.recall.stores import Speaking
 
 __all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset", "with_stores"]
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What `recall` goes by. The order of the signals does not matter. `by_rank`: not scores are fused, but ranks."""
+    """What `recall` goes by. The order of the signals does not matter. `by_rank`: not scores are fused, but ranks.
+    `stores`: the scope's stores are asked what the router thinks they know."""
 
     signals: tuple[Signal, ...]
     weighting: Weighting
     by_rank: bool = False
+    stores: bool = False
 
 
 _PLAIN: Final = (
@@ -75,8 +79,9 @@ PRESETS: Final[Mapping[str, Preset]] = {
     TRAINING_FREE: Preset(
         _PLAIN,
         fixed(BY_HAND),
+        stores=True,
     ),
-    DEFAULT: Preset((*_PLAIN, *_SUBTLE), learned),
+    DEFAULT: Preset((*_PLAIN, *_SUBTLE), learned, stores=True),
 }
 # What a hit's parts may be called, by whichever engine.
 PARTS: Final = frozenset(signal.name for one in PRESETS.values() for signal in one.signals) | {NEIGHBOURS, COVERAGE}
@@ -91,12 +96,14 @@ def preset(name: str | Preset) -> Preset:
     return PRESETS[name]
 
 
-def with_stores(chosen: Preset, stores: Iterable[Attached]) -> Preset:
+def with_stores(chosen: Preset, stores: Iterable[Speaking]) -> Preset:
     """The same, and these stores are heard too."""
     heard = {store.name: store for store in stores}
     if not heard:
         return chosen
     own = {name: store.weights for name, store in heard.items()}
-    return Preset(
-        (*chosen.signals, *heard.values()), lambda question: {**chosen.weighting(question), **own}, chosen.by_rank
+    return replace(
+        chosen,
+        signals=(*chosen.signals, *heard.values()),
+        weighting=lambda question: {**chosen.weighting(question), **own},
     )

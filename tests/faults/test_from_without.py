@@ -234,13 +234,13 @@ def test_an_attached_store_hears_of_an_erasure_at_once(tmp_path: Path) -> None:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from agentmem import Change, Cue, Hit, Report
+    from agentmem import Change, Cue, Hit, Models, Report
 
     class Hoarder:
         def __init__(self) -> None:
-            self.clear()
+            self.rebuild()
 
-        def clear(self) -> None:
+        def rebuild(self) -> None:
             self.cursor = 0
             self.texts: dict[str, str] = {}
 
@@ -258,7 +258,7 @@ def test_an_attached_store_hears_of_an_erasure_at_once(tmp_path: Path) -> None:
         def inspect(self) -> Mapping[str, str]:
             return self.texts
 
-        def consolidate(self, now: datetime) -> Report:
+        def consolidate(self, now: datetime, models: Models | None = None) -> Report:
             return Report("")
 
     with Memory.open(tmp_path / "m", embedder=TinyEmbedder()) as memory:

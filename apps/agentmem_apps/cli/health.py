@@ -190,26 +190,31 @@ def reindex(invocation: Invocation, name: str, dry_run: bool) -> None:
 
     No memory is touched. NAME is vectors: every text is embedded again, by the embedder in force. Or words: every
     text is taken in again, as a memory without any kept words does at its first question. Or it is the index in use,
-    such as chroma: it is emptied, and filled again from the ledger.
+    such as chroma: it is emptied, and filled again from the ledger. Or a store (agentmem stores lists them): it is
+    derived anew from the journal.
     """
     with invocation.open() as memory:
         if dry_run:
             invocation.say("dry run: nothing was written")
             told = memory.stats()
             used = told.index.rpartition("in place of ")[2]
-            if name not in ("words", "vectors", used):
-                way_out = f"There are: words, vectors, {used}."
+            if name not in ("words", "vectors", used, *memory.stores):
+                way_out = f"There are: {', '.join(['words', 'vectors', used, *memory.stores])}."
                 raise InvalidInput(f"there is no projection {name!r} here", way_out=way_out)
             count = sum(told.records.values()) if name == "vectors" else told.records.get("live", 0)
+            if name in memory.stores:
+                count = told.head
         else:
             with invocation.progress(f"rebuilding {name}") as progress:
                 count = memory.reindex(name, progress)
-        embedder = memory.embedder.id
+        embedder, is_store = memory.embedder.id, name in memory.stores
     if invocation.json:
         emit_json({"name": name, "count": count, "embedder": embedder})
     elif name == "vectors":
         emit(f"{clean(name)}: {plural(count, 'text')} embedded by {embedder}")
     elif name == "words":
         emit(f"{clean(name)}: {plural(count, 'text')} taken in")
+    elif is_store:
+        emit(f"{clean(name)}: derived anew, up to change {count:,}")
     else:
         emit(f"{clean(name)}: filled with {plural(count, 'vector')}")

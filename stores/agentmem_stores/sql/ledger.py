@@ -48,6 +48,13 @@ LONGEST_PATH = 2_600  # bytes of a scope that Postgres can index; a ledger must 
 _ERASURES = select(cursors.c.scope_id, cursors.c.seq).where(TO_RECLAIM)
 
 
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # SQLite takes a log away when the last connection closes
+        return 0
+
+
 def open_sqlite(location: str, *, create: bool, durability: Durability) -> SqlLedger:
     """The ledger in a folder. With `create`, the folder (0700) and the file (0600) are made when missing."""
     path = Path(location.removeprefix("sqlite:///"))
@@ -64,9 +71,9 @@ def open_sqlite(location: str, *, create: bool, durability: Durability) -> SqlLe
     except (OSError, RuntimeError, ValueError) as error:  # no such user to expand, a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise LedgerError(f"{path} cannot be opened: {reason}", way_out="Choose a folder you may write to.") from error
-    # A ledger that is being made is never empty beside a log that is not: its first page comes before its log.
-    log = file.with_name(file.name + "-wal")
-    if file.stat().st_size == 0 and (not create or (log.exists() and log.stat().st_size)):
+    # Of one that is being made the first page comes before the log, so the log is looked at first.
+    logged = _size(file.with_name(file.name + "-wal"))
+    if not _size(file) and (logged or not create):
         raise LedgerError(f"the ledger at {path} is empty: it was cut off or never made", way_out="Restore a backup.")
     return SqlLedger(Sqlite(file, durability), create=create)
 

@@ -1,4 +1,4 @@
-"""Conformance exams: any ledger, index or embedder, ours or a stranger's, sits one and gets a report.
+"""Conformance exams: any ledger, index, store or embedder, ours or a stranger's, sits one and gets a report.
 
     from agentmem_stores.testing import LedgerSubject, examine
 
@@ -27,11 +27,13 @@ from agentmem_stores.testing import (  # noqa: F401  # which enter their promise
     ledger_scopes,
     ledger_segments,
     ledger_walks,
+    store_promises,
 )
 from agentmem_stores.testing.embedders import EmbedderSubject
 from agentmem_stores.testing.exam import Outcome, Promise, Report, Subject, examine
 from agentmem_stores.testing.indexes import IndexSubject
 from agentmem_stores.testing.ledgers import LedgerSubject
+from agentmem_stores.testing.stores import StoreSubject
 
 __all__ = [
     "EmbedderSubject",
@@ -40,6 +42,7 @@ __all__ = [
     "Outcome",
     "Promise",
     "Report",
+    "StoreSubject",
     "Subject",
     "examine",
     "promises",

@@ -10,10 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from agentmem_stores.testing import IndexSubject, LedgerSubject, examine
+from agentmem_stores.testing import IndexSubject, LedgerSubject, Subject, examine
 from agentmem_stores.testing.exam import CASES
-from agentmem_stores.testing.shipped import CHROMA, EXACT, SQLITE, chroma_server, ledger_at
+from agentmem_stores.testing.shipped import CHROMA, EXACT, SQLITE, STORES, chroma_server, ledger_at
 
 
 def _named(what: str) -> LedgerSubject | IndexSubject:
@@ -22,7 +23,9 @@ def _named(what: str) -> LedgerSubject | IndexSubject:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Examine, print, and say by the exit code whether all was kept."""
-    parser = argparse.ArgumentParser("python -m agentmem_stores.testing", description="Examine ledgers and indexes.")
+    parser = argparse.ArgumentParser(
+        "python -m agentmem_stores.testing", description="Examine ledgers, indexes and stores."
+    )
     parser.add_argument("what", nargs="*", help="a ledger's URL (of an empty database), or chroma:http://host:8000")
     parser.add_argument("--all", action="store_true", help="a line for every promise")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -30,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     reports = []
-    for subject in [_named(what) for what in given.what] or [SQLITE, EXACT, CHROMA]:
+    shipped: list[Subject[Any]] = [SQLITE, EXACT, CHROMA, *STORES]
+    for subject in [_named(what) for what in given.what] or shipped:
         report = examine(subject, seed=given.seed, cases=given.cases)
         reports.append(report)
         if not given.json:

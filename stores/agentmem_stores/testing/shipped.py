@@ -8,10 +8,17 @@ from typing import Final
 
 from agentmem.ledger import Ledger
 from agentmem.opened import open_ledger
+from agentmem.store import Host
+from agentmem_stores.chunks import ChunkMemory
+from agentmem_stores.episodic import EpisodicMemory
+from agentmem_stores.longterm import LongTermMemory
 from agentmem_stores.testing.indexes import IndexSubject
 from agentmem_stores.testing.ledgers import InMemory, LedgerSubject
+from agentmem_stores.testing.stores import StoreSubject
+from agentmem_stores.thoughts import ThoughtMemory
+from agentmem_stores.working import WorkingMemory
 
-__all__ = ["CHROMA", "EXACT", "PLAIN", "SQLITE", "chroma_server", "ledger_at"]
+__all__ = ["CHROMA", "EXACT", "PLAIN", "SQLITE", "STORES", "chroma_server", "ledger_at"]
 
 _MANY_HANDLES: Final = ("durability", "threads", "processes")
 _CHROMA: Final = ("approximate", "persistence")
@@ -37,6 +44,24 @@ def chroma_server(url: str) -> IndexSubject:
     return IndexSubject("chroma", claims=_CHROMA, argument=url)
 
 
+def _rooms(host: Host) -> EpisodicMemory:
+    return EpisodicMemory(host, capacity=_ROOMS)
+
+
+def _summing_up(host: Host) -> ChunkMemory:
+    return ChunkMemory(host, summaries=True)
+
+
+_ROOMS: Final = 150
+_LASTING: Final = ("persistence", "processes")
+# `bound`: places times records; bytes of slots and, for long-term memory, of associations too.
+STORES: Final = (
+    StoreSubject("working", WorkingMemory, claims=(*_LASTING, "bounded"), bound=8_000),
+    StoreSubject("longterm", LongTermMemory, claims=(*_LASTING, "bounded"), bound=100_000),
+    StoreSubject("episodic", _rooms, claims=(*_LASTING, "bounded"), bound=_ROOMS),
+    StoreSubject("chunks", _summing_up, claims=_LASTING),
+    StoreSubject("thoughts", ThoughtMemory, claims=_LASTING),
+)
 SQLITE: Final = LedgerSubject("sqlite", open_ledger, claims=(*_MANY_HANDLES, "reclaim"))
 PLAIN: Final = LedgerSubject("plain", lambda _: InMemory(), claims=["threads"])
 EXACT: Final = IndexSubject("exact", claims=["exact"])

@@ -22,7 +22,7 @@ from agentmem.records import Record, Scope
 if TYPE_CHECKING:
     from agentmem_stores.testing.ledgers import LedgerRoom
 
-__all__ = ["Worker", "count_up", "counted"]
+__all__ = ["Worker", "count_up", "counted", "started"]
 
 _PATIENCE_S = 120.0
 
@@ -45,25 +45,34 @@ def counted(scoped: ScopedLedger) -> int:
     return int(counter.text)
 
 
+def started(module: str, task: object, opens: object) -> subprocess.Popen[bytes]:
+    """A process that runs the module, and finds its task at its standard input. AssertionError when `opens`, which is
+    in the task, cannot be sent."""
+    try:
+        said = pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise AssertionError(
+            f"expected: `open` is a function that another process can import, not {opens!r}"
+        ) from error
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert process.stdin is not None
+    process.stdin.write(said)
+    process.stdin.flush()
+    return process
+
+
 class Worker:
     """The other process, as its examiner sees it."""
 
     def __init__(self, room: LedgerRoom, job: str, times: int) -> None:
-        try:
-            task = pickle.dumps((room.subject.open, room.folder, str(room.ana.scope), job, times))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise AssertionError(
-                f"expected: `open` is a function that another process can import, not {room.subject.open!r}"
-            ) from error
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "agentmem_stores.testing.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-        self._in.write(task)
-        self._in.flush()
+        task = (room.subject.open, room.folder, str(room.ana.scope), job, times)
+        self._process = started("agentmem_stores.testing.worker", task, room.subject.open)
 
     @property
     def _in(self) -> IO[bytes]:
