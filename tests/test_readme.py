@@ -25,7 +25,44 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_figure_comes_from_a_result_file(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert report.renewed(page) == text
-    assert "| LoCoMo | " in text
+    assert "| LoCoMo" in text
+
+
+def figures(store: str, what: str) -> dict[str, float]:
+    """What was measured of a store, in the rows whose description holds these words."""
+    found = [row for row in report.result("stores")["rows"] if row["store"] == store and what in row["what"]]
+    assert found, f"{store}: {what}"
+    return {label: value for row in found for label, value in row["measured"].items()}
+
+
+def test_the_stores_do_what_they_are_for() -> None:
+    chosen = figures("episodic", "after 8,000 episodes")
+    assert chosen["tabular"] >= 0.98
+    assert chosen["best fixed"] <= 0.60
+    assert figures("episodic", "ten times the capacity") == {"fifo, one buffer": 0, "by place": 1}
+    pushed_out = figures("longterm", "then 400 other things")
+    assert pushed_out["associations: slots alone"] == 0
+    assert pushed_out["associations: returns"] > 0.6
+    for often in ("once", "twice", "four times"):
+        pairs = figures("longterm", f"told together {often}")
+        assert pairs["associations"] > 3 * pairs["cosine alone"]
+    ballet = figures("chunks", "ballet, 8 events, delay 48")
+    assert ballet["two stages"] - ballet["flat"] > 20
+    read = [value for label, value in figures("chunks", "cost").items() if label.endswith("vectors read")]
+    assert len(set(read)) == 1
+    assert len(read) > 2
+    stale = {what: figures("thoughts", f"200 facts, {what}") for what in ("neither", "forget", "forget and merge")}
+    assert stale["neither"]["an old value among five"] >= 0.25
+    assert stale["forget and merge"]["an old value among five"] == 0
+    assert stale["forget and merge"]["recall@5 of several"] > stale["neither"]["recall@5 of several"]
+
+
+@pytest.mark.parametrize("data", ["locomo", "beam"])
+def test_the_stores_do_not_lower_what_recall_finds(data: str) -> None:
+    found = report.result("stores-recall")["sets"][data]
+    for engine in ("routed", "consolidated"):
+        for k in (5, 10, 20):
+            assert found[engine][f"recall@{k}"] > found["without"][f"recall@{k}"] - 0.002, f"{engine} @{k}"
 
 
 def test_every_signal_of_the_default_engine_pays_on_one_set_at_least() -> None:
@@ -152,7 +189,7 @@ def test_the_examples_run(example: Path, tmp_path: Path) -> None:
     assert ran.stdout.strip()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/recall.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/recall.md", "docs/stores.md"])
 def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text(encoding="utf-8")):
