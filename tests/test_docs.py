@@ -133,6 +133,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 {"id": B, "text": "We moved the launch to 4 May."},
             ]
         )
+        memory.add("I live in Porto.", speaker="Ana", session="trip", place="Porto")
+        memory.add("Nice weather.", session="trip", place="Lisbon")
+        memory.consolidate("thoughts")
         memory.add("The last step.")
         memory.undo()
     return tmp_path

@@ -131,7 +131,9 @@ def test_any_text_gives_facts_that_stand_in_it_or_nothing(text: str, speaker: st
         assert speaker is not None or fact.head in text or "'s " in fact.head
 
 
-@pytest.mark.parametrize("letters", [string.ascii_lowercase, "I ", "my ", "' ", '"', "A", "really ", ",", "Ab "])
+@pytest.mark.parametrize(
+    "letters", [string.ascii_lowercase, "I ", "my ", "' ", '"', "A", "really ", ",", "Ab ", "I like cats and "]
+)
 def test_a_pasted_book_costs_no_more_than_its_length(letters: str) -> None:
     """Patterns that go back on themselves would take hours."""
     assert len(extract(letters * (200_000 // len(letters)), "Zoe")) <= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,18 @@ import pytest
 
 from agentmem import Memory
 from agentmem.errors import AgentMemError, PluginError
+from tests import thinking
 from tests.thinking import (
     EMBEDDER,
     day,
     holding,
-    new_room,
     of,
     opened,
     think,
     thoughts,
 )
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
-    with Memory.open(tmp_path_factory.mktemp("thoughts") / "m", embedder=EMBEDDER) as memory:
-        yield memory
-
-
-@pytest.fixture
-def room(house: Memory) -> Memory:
-    return new_room(house)
+house, room = thinking.house, thinking.room
 
 
 # ── post-think ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from agentmem_stores.thinking.statements import (
 from agentmem_stores.thinking.validity import ROW
 from agentmem_stores.thoughts import ThoughtMemory
 from benchmarks.stores.thoughts import facts, tell, values_found
+from tests import thinking
 from tests.thinking import (
     EMBEDDER,
     columns,
@@ -43,16 +44,7 @@ from tests.thinking import (
     thoughts,
 )
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
-    with Memory.open(tmp_path_factory.mktemp("thoughts") / "m", embedder=EMBEDDER) as memory:
-        yield memory
-
-
-@pytest.fixture
-def room(house: Memory) -> Memory:
-    return new_room(house)
+house, room = thinking.house, thinking.room
 
 
 # ── the replay ───────────────────────────────────────────────────────────────────────────────────────────────────

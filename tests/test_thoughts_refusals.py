@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from agentmem_stores.thinking.statements import (
 )
 from agentmem_stores.thinking.validity import ROW, SOURCE
 from agentmem_stores.thoughts import ThoughtMemory
+from tests import thinking
 from tests.thinking import (
     EMBEDDER,
     columns,
@@ -34,16 +34,7 @@ from tests.thinking import (
     thoughts,
 )
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
-    with Memory.open(tmp_path_factory.mktemp("thoughts") / "m", embedder=EMBEDDER) as memory:
-        yield memory
-
-
-@pytest.fixture
-def room(house: Memory) -> Memory:
-    return new_room(house)
+house, room = thinking.house, thinking.room
 
 
 # ── bad input, and what is kept ──────────────────────────────────────────────────────────────────────────────────

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from agentmem import Memory
 from agentmem.records import Record, State
@@ -57,3 +60,14 @@ def columns(store: ThoughtMemory) -> tuple[list[Any], list[Any]]:
 def new_room(house: Memory) -> Memory:
     """An empty memory with its thoughts, cheaper than a folder."""
     return opened(house.scope(f"room:{next(numbers)}"))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    with Memory.open(tmp_path_factory.mktemp("thoughts") / "m", embedder=EMBEDDER) as memory:
+        yield memory
+
+
+@pytest.fixture
+def room(house: Memory) -> Memory:
+    return new_room(house)

@@ -36,7 +36,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Remember and recall", ("add", "recall", "show", "feedback")),
     ("Put right", ("edit", "pin", "tag", "merge", "split", "forget", "restore")),
     ("Look back", ("history", "log", "undo", "redo")),
-    ("Think it over", ("stores", "working", "consolidate")),
+    ("Think it over", ("consolidate", "about", "at", "working", "stores")),
     ("Take in and hand out", ("import", "export", "copy")),
     ("Look after", ("stats", "doctor", "reindex", "config", "completion")),
     ("Measure", ("eval",)),

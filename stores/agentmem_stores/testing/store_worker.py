@@ -8,12 +8,11 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from agentmem.memory import Memory
 from agentmem.records import Scope
-from agentmem_stores.testing.worker import started
+from agentmem_stores.testing.worker import Other
 
 if TYPE_CHECKING:
     from agentmem_stores.testing.stores import StoreRoom
@@ -23,35 +22,12 @@ __all__ = ["StoreWorker"]
 _BATCH = 20
 
 
-class StoreWorker:
-    """The other process, as its examiner sees it."""
+class StoreWorker(Other):
+    """One in which the store of a room follows a scope."""
 
     def __init__(self, room: StoreRoom, scope: Scope) -> None:
-        from agentmem_stores.testing.stores import EMBEDDER
-
-        self._process = started(
-            "agentmem_stores.testing.store_worker",
-            (room.subject.open, room.folder / "exam.mem", EMBEDDER, tuple(scope)),
-            room.subject.open,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
-
-    def killed_after(self, applied: int) -> None:
-        """Kill it once it has said so often that it applied something."""
-        assert self._process.stdout is not None
-        for _ in range(applied):
-            if not self._process.stdout.readline():
-                assert self._process.stderr is not None
-                said = self._process.stderr.read().decode().strip().splitlines() or ["it said nothing"]
-                raise AssertionError(f"the other process failed: {said[-1]}")
-        self._process.kill()
+        task = (room.subject.open, room.place, room.embedder, tuple(scope))
+        super().__init__("agentmem_stores.testing.store_worker", task, room.subject.open)
 
 
 def _work() -> None:

@@ -25,7 +25,6 @@ from agentmem_stores.testing.exam import Exam, equal, holds
 
 __all__ = ["STORES", "StoreRoom", "StoreSubject"]
 
-EMBEDDER: Final = "hash:64"
 BEGIN: Final = datetime(2024, 1, 1, tzinfo=UTC)
 CUES: Final = ("Who likes green tea?", "where does Bea live", "the harbour", "pier 3 in March", "zebras")
 _WORDS: Final = ("tea", "harbour", "ferry", "green", "lamp", "Lisbon", "violin", "snow", "market", "bridge", "kettle")
@@ -78,6 +77,8 @@ class StoreSubject:
 class StoreRoom:
     """A memory, and the store examined on it."""
 
+    embedder: Final = "hash:64"
+
     def __init__(self, subject: StoreSubject, folder: Path, seed: int, cases: int) -> None:
         self.subject = subject
         self.folder = folder
@@ -86,8 +87,12 @@ class StoreRoom:
         self._scopes = 0
         self._memory = self._opened()
 
+    @property
+    def place(self) -> Path:
+        return self.folder / "exam.mem"
+
     def _opened(self) -> Memory:
-        return Memory.open(self.folder / "exam.mem", embedder=EMBEDDER)
+        return Memory.open(self.place, embedder=self.embedder)
 
     def reopen(self) -> None:
         """Close the memory, and open it anew."""

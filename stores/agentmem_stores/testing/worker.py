@@ -22,7 +22,7 @@ from agentmem.records import Record, Scope
 if TYPE_CHECKING:
     from agentmem_stores.testing.ledgers import LedgerRoom
 
-__all__ = ["Worker", "count_up", "counted", "started"]
+__all__ = ["Other", "Worker", "count_up", "counted"]
 
 _PATIENCE_S = 120.0
 
@@ -45,7 +45,7 @@ def counted(scoped: ScopedLedger) -> int:
     return int(counter.text)
 
 
-def started(module: str, task: object, opens: object) -> subprocess.Popen[bytes]:
+def _started(module: str, task: object, opens: object) -> subprocess.Popen[bytes]:
     """A process that runs the module, and finds its task at its standard input. AssertionError when `opens`, which is
     in the task, cannot be sent."""
     try:
@@ -67,12 +67,11 @@ def started(module: str, task: object, opens: object) -> subprocess.Popen[bytes]
     return process
 
 
-class Worker:
-    """The other process, as its examiner sees it."""
+class Other:
+    """Another process, as its examiner sees it. `opens` is what in its task must be importable there."""
 
-    def __init__(self, room: LedgerRoom, job: str, times: int) -> None:
-        task = (room.subject.open, room.folder, str(room.ana.scope), job, times)
-        self._process = started("agentmem_stores.testing.worker", task, room.subject.open)
+    def __init__(self, module: str, task: object, opens: object) -> None:
+        self._process = _started(module, task, opens)
 
     @property
     def _in(self) -> IO[bytes]:
@@ -96,6 +95,22 @@ class Worker:
             raise AssertionError(f"the other process failed: {said[-1]}")
         return line
 
+    def killed_after(self, acknowledged: int) -> list[str]:
+        """Kill it once it has said so much, and return all that it said."""
+        said = [self._line() for _ in range(acknowledged)]
+        self._process.kill()
+        assert self._process.stdout is not None
+        rest = self._process.stdout.read().decode()
+        return said + rest.splitlines()[: rest.count("\n")]  # the last line may be cut off
+
+
+class Worker(Other):
+    """One that works on the ledger of a room."""
+
+    def __init__(self, room: LedgerRoom, job: str, times: int) -> None:
+        task = (room.subject.open, room.folder, str(room.ana.scope), job, times)
+        super().__init__("agentmem_stores.testing.worker", task, room.subject.open)
+
     def go(self) -> None:
         """Once it has opened the ledger, let it work."""
         self._line()
@@ -105,14 +120,6 @@ class Worker:
     def finish(self) -> None:
         self._line()
         self._process.wait(_PATIENCE_S)
-
-    def killed_after(self, acknowledged: int) -> list[str]:
-        """Kill it once it has said so much, and return all that it said."""
-        said = [self._line() for _ in range(acknowledged)]
-        self._process.kill()
-        assert self._process.stdout is not None
-        rest = self._process.stdout.read().decode()
-        return said + rest.splitlines()[: rest.count("\n")]  # the last line may be cut off
 
 
 def _work() -> None:

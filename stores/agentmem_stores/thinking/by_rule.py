@@ -30,6 +30,7 @@ class Extracted:
 
 
 _LONGEST: Final = 100_000  # characters of a text that are read: a pasted book says little of whoever pasted it
+_SENTENCES: Final = 1_000  # characters of a sentence: what never ends is none, and each fact in it costs its length
 _WORDS: Final = 8  # of a tail: what is longer is a story, not a fact
 
 _SENTENCE = re.compile(r"[^\n]+?(?:[.!?]+(?=\s|$)|(?=\n|$))")
@@ -200,6 +201,8 @@ def extract(text: str, speaker: str | None = None) -> list[Extracted]:
     found: list[Extracted] = []
     for sentence in _SENTENCE.finditer(plain):
         said = sentence[0]
+        if len(said) > _SENTENCES:
+            continue
         if said.endswith("?") and (asking := _ASKING.search(said)):
             said = said[: asking.start()]
         start, end = sentence.start(), sentence.start() + len(said)
