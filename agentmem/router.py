@@ -16,10 +16,11 @@ __all__ = ["ROUTES", "Route", "Routed", "routed"]
 
 
 class Route(NamedTuple):
-    """What a store's best hit adds to a record's score, and when the store is asked."""
+    """What a store's best hit adds to a record's score, when the store is asked, and for how many hits."""
 
     weight: float
     concerns: Callable[[Question], bool]
+    depth: int = 64
 
 
 def _tells_a_place(question: Question) -> bool:
@@ -37,7 +38,9 @@ def _thoughts_stand(question: Question) -> bool:
 ROUTES: Final[Mapping[str, Route]] = {
     "episodic": Route(0.5, _tells_a_place),
     "chunks": Route(0.5, _wants_an_overview),
-    "thoughts": Route(0.5, _thoughts_stand),
+    # As much as a turn has from its speaker, its session and its place in it, which a thought lacks: so what holds now
+    # stands among the turns that said what held before. Few of them, lest they take the place of all turns.
+    "thoughts": Route(2.0, _thoughts_stand, 3),
 }
 
 
@@ -53,7 +56,9 @@ class Routed:
         self._stores = stores
 
     def ask(self, question: Question) -> Evidence | None:
-        return self._stores.opened(self.name).ask(question) if self._route.concerns(question) else None
+        if not self._route.concerns(question):
+            return None
+        return self._stores.opened(self.name).ask(question, self._route.depth)
 
 
 def routed(stores: Stores) -> Iterator[Routed]:

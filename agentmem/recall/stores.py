@@ -151,7 +151,7 @@ class Attached:
         self.follow()
         return self.store.consolidate(now, models)
 
-    def ask(self, question: Question) -> Evidence | None:
+    def ask(self, question: Question, depth: int = _DEPTH) -> Evidence | None:
         if not self._pause.over:
             return None
         cue = question.cue
@@ -159,7 +159,7 @@ class Attached:
             cue = replace(cue, vector=tuple(question.vector.tolist()))
         try:
             self.follow(_LAG)
-            said = self.store.recall(cue, _DEPTH)
+            said = self.store.recall(cue, depth)
         except AgentMemError as error:  # the ledger is locked or full, and it cannot keep what it derives
             self._pause.failed(f"recall goes on without what {self.name} says: %s", error)
             return None

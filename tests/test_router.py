@@ -1,0 +1,78 @@
+"""Which stores a recall asks, and what their word does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agentmem import Memory
+from agentmem.recall.presets import PRESETS
+from agentmem.router import ROUTES
+
+MAY = datetime(2024, 5, 1, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with Memory.open(tmp_path / "m", embedder="hash") as memory:
+        told = [
+            ("I live in Lisbon.", "harbour/pier 3"),
+            ("I like tea.", "harbour/pier 4"),
+            ("The ferry was late again.", "harbour/pier 3"),
+            ("I moved to Porto.", "office"),
+            ("I like figs.", "office"),
+        ]
+        memory.add_many(
+            {"text": text, "speaker": "Ana", "session": "trip", "place": place, "at": MAY + timedelta(days=n)}
+            for n, (text, place) in enumerate(told)
+        )
+        yield memory
+
+
+def parts(memory: Memory, cue: str, engine: str = "learned") -> set[str]:
+    return {name for hit in memory.recall(cue, engine=engine) for name in hit.parts}
+
+
+@pytest.mark.parametrize(
+    ("cue", "asked"),
+    [
+        ("What happened at pier 3?", set()),  # a name's last word alone is no place of the scope's
+        ("What happened at harbour pier 3?", {"episodic"}),
+        ("Who was in the office?", {"episodic"}),
+        ("Give me a summary of the trip.", {"chunks"}),
+        ("Where does Ana live?", set()),
+    ],
+)
+def test_a_store_is_asked_where_its_route_leads(memory: Memory, cue: str, asked: set[str]) -> None:
+    assert parts(memory, cue) & ROUTES.keys() == asked
+
+
+def test_thoughts_are_asked_once_there_are_any(memory: Memory) -> None:
+    assert "thoughts" not in parts(memory, "Where does Ana live?")
+    memory.consolidate("thoughts")
+    assert "thoughts" in parts(memory, "Where does Ana live?")
+    assert "thoughts" in parts(memory, "Where does Ana live?", "training-free")
+    for engine in ("bm25", "dense", "rrf", "zsum"):
+        assert not PRESETS[engine].stores
+        assert not parts(memory, "Where does Ana live?", engine) & ROUTES.keys()
+
+
+def test_what_is_true_now_comes_before_the_turn_that_said_what_was(memory: Memory) -> None:
+    memory.consolidate("thoughts")
+    [first, *_] = memory.recall("Where does Ana live?")
+    assert first.record.text == "Ana lives in Porto"
+    assert first.verdict.count("1 older value") == 1
+    memory.undo(1)  # of what was thought
+    assert "thoughts" not in parts(memory, "Where does Ana live?")
+
+
+def test_few_thoughts_take_the_place_of_turns(memory: Memory) -> None:
+    memory.add_many({"text": f"I like the {n}th song.", "speaker": "Ana", "at": MAY} for n in range(30))
+    store = memory.stores["thoughts"]
+    for n in range(30):
+        store.insert("Ana", f"likes at {n}", f"thing {n}")  # type: ignore[attr-defined]
+    heard = [hit for hit in memory.recall("What does Ana like?", 10) if hit.parts.get("thoughts")]
+    assert len(heard) == ROUTES["thoughts"].depth
