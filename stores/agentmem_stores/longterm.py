@@ -277,23 +277,27 @@ class LongTermMemory(Fold):
     def recall(self, cue: Cue, k: int, *, use_working: bool = True, use_longterm: bool = True) -> list[Hit]:
         """Hits by 0.7 of working memory's answer and 0.3 of long-term memory's as corrected by it, either of which may
         be left out. Nothing is said of what neither has."""
+        whole_number(k, "k")
         asked = self.host.asked(cue)
         if asked is None or not asked.any():
             return []
-        slots = self._slots
-        vector = slots.centred(asked[None])[0]
-        attention = slots.attention(vector)
-        if not use_working:
-            attention[:] = 0
-        working = {id: float(attention[slot]) for slot, ids in enumerate(slots.ids) for id in ids if attention[slot]}
-        brought = self._brought_up(vector, attention) if use_longterm else {}
-        found = {record.id: record for record, _ in brought.values()}
-        found |= {record.id: record for record in self.host.ledger.get(list(working)) if record.state == "live"}
-        hits = [
-            _hit(record, working.get(id, 0.0), brought[id][1] if id in brought else 0.0, cue)
-            for id, record in found.items()
-        ]
-        return sorted(hits, key=lambda hit: (-hit.score, -hit.record.position))[:k]
+        with self.host.lock:
+            slots = self._slots
+            vector = slots.centred(asked[None])[0]
+            attention = slots.attention(vector)
+            if not use_working:
+                attention[:] = 0
+            working = {
+                id: float(attention[slot]) for slot, ids in enumerate(slots.ids) for id in ids if attention[slot]
+            }
+            brought = self._brought_up(vector, attention) if use_longterm else {}
+            found = {record.id: record for record, _ in brought.values()}
+            found |= {record.id: record for record in self.host.ledger.get(list(working)) if record.state == "live"}
+            hits = [
+                _hit(record, working.get(id, 0.0), brought[id][1] if id in brought else 0.0, cue)
+                for id, record in found.items()
+            ]
+            return sorted(hits, key=lambda hit: (-hit.score, -hit.record.position))[:k]
 
     def _brought_up(self, cue: Vector, attention: NDArray[np.float32]) -> dict[str, tuple[Record, float]]:
         """U_wl, from 0 to 1: the records that are associated with the cue, by how strongly, and by how well they go

@@ -100,13 +100,15 @@ class WorkingMemory(Fold):
 
     def recall(self, cue: Cue, k: int) -> list[Hit]:
         """The records of the slots that the cue attends to, by the share of attention; the newest of a slot first."""
+        whole_number(k, "k")
         asked = self.host.asked(cue)
         if asked is None or not asked.any():
             return []
-        slots = self._slots
-        attention = slots.attention(slots.centred(asked[None])[0])
-        order = [slot for slot in np.argsort(-attention, kind="stable").tolist() if attention[slot] > 0]
-        shared = {id: float(attention[slot]) for slot in order for id in reversed(slots.ids[slot])}
+        with self.host.lock:
+            slots = self._slots
+            attention = slots.attention(slots.centred(asked[None])[0])
+            order = [slot for slot in np.argsort(-attention, kind="stable").tolist() if attention[slot] > 0]
+            shared = {id: float(attention[slot]) for slot in order for id in reversed(slots.ids[slot])}
         return [
             Hit(record, shared[record.id], {self.name: shared[record.id]}, said(shared[record.id]), cue=cue.text)
             for record in self.host.ledger.get(list(shared))
