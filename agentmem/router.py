@@ -6,13 +6,17 @@ A store that no rule concerns is not asked, and not even opened. It knows no sto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
-from agentmem.recall.signal import Evidence, Question
-from agentmem.recall.stores import Stores
+import numpy as np
+
+from agentmem.recall.corpus import Rows
+from agentmem.recall.signal import Evidence, Question, Scores
+from agentmem.recall.stores import Speaking, Stores
 from agentmem.recall.weights import Weights
+from agentmem.store import Dating
 
-__all__ = ["ROUTES", "Route", "Routed", "routed"]
+__all__ = ["ROUTES", "Outdated", "Route", "Routed", "routed"]
 
 
 class Route(NamedTuple):
@@ -44,6 +48,9 @@ ROUTES: Final[Mapping[str, Route]] = {
 }
 
 
+_DATING: Final = "thoughts"  # the store that knows what is out of date
+
+
 class Routed:
     """An installed store as a signal that is heard where its route leads."""
 
@@ -61,6 +68,45 @@ class Routed:
         return self._stores.opened(self.name).ask(question, self._route.depth)
 
 
-def routed(stores: Stores) -> Iterator[Routed]:
-    """The installed stores that have a route."""
-    return (Routed(name, route, stores) for name, route in ROUTES.items() if name in stores)
+class Outdated:
+    """What a store knows to hold no longer gives way to what holds now."""
+
+    name = "outdated"
+    relative = False
+    weights = Weights(-1.0)
+
+    def __init__(self, store: str, stores: Stores) -> None:
+        self._store = store
+        self._stores = stores
+
+    def ask(self, question: Question) -> Evidence | None:
+        if not ROUTES[self._store].concerns(question):
+            return None
+        known = cast(Dating, self._stores.opened(self._store).store).outdated()
+        rows = question.corpus.rows_of(list(known)).tolist()
+        return _Said(dict(zip(rows, known.values(), strict=True))) if known else None
+
+
+class _Said:
+    """1 for these rows, each with its reason; it brings up none."""
+
+    def __init__(self, why: Mapping[int, str]) -> None:
+        self._why = why
+
+    def best(self, depth: int) -> Rows:
+        return np.empty(0, np.intp)
+
+    def scores(self, rows: Rows) -> Scores:
+        return np.array([float(row in self._why) for row in rows.tolist()], np.float32)
+
+    def reasons(self, rows: Rows) -> list[str]:
+        return [self._why.get(row, "") for row in rows.tolist()]
+
+
+def routed(stores: Stores) -> Iterator[Speaking]:
+    """The installed stores that have a route, and what is out of date."""
+    for name, route in ROUTES.items():
+        if name in stores:
+            yield Routed(name, route, stores)
+    if _DATING in stores:
+        yield Outdated(_DATING, stores)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from agentmem.embedding import Embedder
 
-__all__ = ["Held", "Host", "Models", "Report", "Store", "Working"]
+__all__ = ["Dating", "Held", "Host", "Models", "Report", "Store", "Working"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,14 @@ class Store(Protocol):
 
     def consolidate(self, now: datetime, models: Models | None = None) -> Report:
         """Idle-time work; without models whatever can be done without. Never called while a recall waits."""
+        ...
+
+
+class Dating(Store, Protocol):
+    """A store that knows what is out of date."""
+
+    def outdated(self) -> Mapping[int, str]:
+        """The positions of live records that say nothing any more that holds, and why, in words."""
         ...
 
 

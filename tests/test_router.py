@@ -69,6 +69,29 @@ def test_what_is_true_now_comes_before_the_turn_that_said_what_was(memory: Memor
     assert "thoughts" not in parts(memory, "Where does Ana live?")
 
 
+def test_a_turn_of_which_nothing_holds_any_more_gives_way(memory: Memory) -> None:
+    def outdated() -> dict[str, str]:
+        hits = memory.recall("Where does Ana live, and what does she like?")
+        return {hit.record.text: hit.verdict for hit in hits if hit.parts.get("outdated")}
+
+    assert outdated() == {}
+    memory.add("I have lived in Lisbon, and I like tea.", speaker="Ana")  # nothing is read from it that ended
+    memory.consolidate("thoughts")
+    assert set(outdated()) == {"I live in Lisbon."}
+    assert "holds no longer, since 2024-05-04" in outdated()["I live in Lisbon."]
+    both = memory.add("I live in Rome. I like snow.", speaker="Ana", at=MAY + timedelta(days=9))
+    memory.consolidate("thoughts")
+    assert set(outdated()) == {"I live in Lisbon.", "I moved to Porto."}
+    memory.add("I moved to Oslo.", speaker="Ana", at=MAY + timedelta(days=10))
+    memory.consolidate("thoughts")
+    assert both.text not in outdated()  # she still likes snow
+    memory.undo(2)
+    assert set(outdated()) == {"I live in Lisbon.", "I moved to Porto."}
+    memory.forget(both.id)
+    memory.consolidate("thoughts")
+    assert set(outdated()) == {"I live in Lisbon."}
+
+
 def test_few_thoughts_take_the_place_of_turns(memory: Memory) -> None:
     memory.add_many({"text": f"I like the {n}th song.", "speaker": "Ana", "at": MAY} for n in range(30))
     store = memory.stores["thoughts"]

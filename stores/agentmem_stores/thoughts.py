@@ -39,8 +39,8 @@ from agentmem_stores.thinking.statements import (
     sentence,
     statement_of,
 )
-from agentmem_stores.thinking.telling import Thought, together, told, verdict
-from agentmem_stores.thinking.validity import BARE, LIVE, ROW, SOURCE, TRASH, UNION, Table, Validity, derive
+from agentmem_stores.thinking.telling import Thought, no_longer, together, told, verdict
+from agentmem_stores.thinking.validity import BARE, LIVE, NEGATED, ROW, SOURCE, TRASH, UNION, Table, Validity, derive
 
 __all__ = ["Thought", "ThoughtMemory"]
 
@@ -48,6 +48,7 @@ log = logging.getLogger("agentmem")
 
 _HEAD: Final = 0.25  # added to the cosine when the cue names the head, and the tail
 _TAIL: Final = 0.1
+_ENDED: Final = 1_000  # thoughts that ended, of which the turns are looked up
 _SCAN: Final = 10_000  # records read at once when all is derived anew
 _ALL: Final[tuple[State, ...]] = ("live", "forgotten", "replaced")
 
@@ -84,6 +85,7 @@ class ThoughtMemory(Projection):
         Hyperplanes(1, buckets=buckets, tables=tables, probes=probes)  # refuses what no hash has
         numbers = {"buckets": buckets, "tables": tables, "probes": probes}
         self._found: Validity | None = None
+        self._outdated: tuple[Validity, dict[int, str]] | None = None
         self._progress = Progress()
         self._near = Near(host, numbers, hashes=mode == "lsh", fewest=whole_number(fewest, "fewest"))
         super().__init__(host)
@@ -372,6 +374,30 @@ class ThoughtMemory(Projection):
                     why = verdict(found, rows[of == np.searchsorted(positions, position)])
                     hits.append(Hit(records[position], sum(parts.values()), parts, why, cue=cue.text))
             return hits
+
+    def outdated(self) -> dict[int, str]:
+        """The positions of the turns of which nothing holds any more that was read from them, and why, in words; of
+        those whose thoughts ended among the last thousand that did."""
+        with self.host.lock:
+            self._catch_up()
+            found = self._valid
+            if self._outdated is None or self._outdated[0] is not found:
+                self._outdated = found, self._no_longer(found)
+            return self._outdated[1]
+
+    def _no_longer(self, found: Validity) -> dict[int, str]:
+        rows, sources = found.rows, self._table.sources
+        ended = np.flatnonzero(found.counts & (found.ender >= 0) & (rows["flags"] & NEGATED == 0))
+        ended = ended[np.argsort(rows["last"][found.ender[ended]], kind="stable")][-_ENDED:]
+        records = self._records(ended)
+        said: dict[str, int] = {}
+        for row in ended.tolist():
+            record = records.get(int(rows["position"][row]))
+            said |= {source.record: row for source in record.sources if source.record} if record is not None else {}
+        stands = np.isin(sources["position"], rows["position"][found.stands])
+        standing = set(sources["source"][stands].tolist())
+        turns = self.host.ledger.get([id for id in said if digest(id) not in standing])
+        return {turn.position: no_longer(found, said[turn.id]) for turn in turns if turn.state == "live"}
 
     def inspect(self) -> dict[str, Json]:
         with self.host.lock:

@@ -95,5 +95,10 @@ def verdict(found: Validity, rows: NDArray[np.intp]) -> str:
     return f"current since {day}" + (f"; {older} older value{'s' * (older > 1)}" if older else "")
 
 
+def no_longer(found: Validity, row: int) -> str:
+    """Why the turn that said this is out of date. Days are in UTC."""
+    return f"holds no longer, since {_moment(found.rows['last'][found.ender[row]]).date().isoformat()}"
+
+
 def _moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(micros))
