@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,3 +100,16 @@ def test_few_thoughts_take_the_place_of_turns(memory: Memory) -> None:
         store.insert("Ana", f"likes at {n}", f"thing {n}")  # type: ignore[attr-defined]
     heard = [hit for hit in memory.recall("What does Ana like?", 10) if hit.parts.get("thoughts")]
     assert len(heard) == ROUTES["thoughts"].depth
+
+
+def test_a_store_that_is_far_behind_catches_up_beside_the_recalls(tmp_path: Path) -> None:
+    """A recall lets it follow a thousand changes, and goes on."""
+    with Memory.open(tmp_path / "m", embedder="hash:64") as memory:
+        memory.add_many({"text": f"tea {n}", "place": "office", "session": "trip"} for n in range(3_000))
+        memory.flush()
+        memory.reindex("words")
+    with Memory.open(tmp_path / "m", embedder="hash:64") as memory:  # nothing is to be kept that would wake anybody
+        assert "episodic" in parts(memory, "Who was in the office?")
+        deadline = time.monotonic() + 60
+        while memory._opened.stores(memory.bound).opened("episodic").store.inspect()["size"] != 3_000:
+            assert time.monotonic() < deadline

@@ -74,6 +74,10 @@ class ScopeHost:
         embeddings = self._view().embeddings
         return max(embeddings.reach, embeddings.cursor) if embeddings.embedder.dimension else 0
 
+    def wake(self) -> None:
+        """Let the stores catch up in the background."""
+        self._view().wake()
+
     def caught_up(self) -> None:
         """Bring words and vectors up to the journal's head, as a recall does."""
         self._view().refresh()
@@ -112,11 +116,14 @@ class Attached:
 
     relative = False
 
-    def __init__(self, name: str, store: Store, host: Host, weight: float) -> None:
+    def __init__(
+        self, name: str, store: Store, host: Host, weight: float, wake: Callable[[], None] = lambda: None
+    ) -> None:
         self.name = name
         self.store = store
         self.weights = Weights(weight)
         self._host = host
+        self._wake = wake
         self._pause = Pause()
 
     def follow(self, most: float = math.inf, stop: Callable[[], bool] = lambda: False) -> int:
@@ -158,7 +165,8 @@ class Attached:
         if cue.vector is None and question.vector is not None:
             cue = replace(cue, vector=tuple(question.vector.tolist()))
         try:
-            self.follow(_LAG)
+            if self.follow(_LAG) >= _LAG:  # the first question to it, of a large scope
+                self._wake()
             said = self.store.recall(cue, depth)
         except AgentMemError as error:  # the ledger is locked or full, and it cannot keep what it derives
             self._pause.failed(f"recall goes on without what {self.name} says: %s", error)
@@ -205,7 +213,7 @@ class Stores(Mapping[str, Store]):
             found = self._open.get(name)
             if found is None:
                 store = cast(Store, load(STORES, name)(self._host))
-                found = self._open[name] = Attached(name, store, self._host, weight)
+                found = self._open[name] = Attached(name, store, self._host, weight, self._host.wake)
             return found
 
     def follow(self, stop: Callable[[], bool] = lambda: False) -> None:

@@ -87,6 +87,10 @@ class View:
                 self._head = max(self._head, head)
         return True
 
+    def wake(self) -> None:
+        """Let whoever works in the background come by."""
+        self._wake()
+
     # ── catching up ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def refresh(self, patience: float = _PATIENCE_S) -> None:
