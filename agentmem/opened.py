@@ -136,6 +136,11 @@ class Opened:
             made.current()
             return made
 
+    def _glimpsed(self, scope: Scope) -> View:
+        """The view as it stands, without a look at the journal: a store asks its host several times a recall."""
+        held = self._held(scope)
+        return self.view(scope) if held is None else held
+
     def _held(self, scope: Scope) -> View | None:
         with self._lock:
             self.check_open()
@@ -181,7 +186,7 @@ class Opened:
         with self._lock:
             held = self._stores.get(scope)
             if held is None or held[0] != embedder:
-                made = Stores(partial(self.view, scope), Writing(self, scope, STORE))
+                made = Stores(partial(self._glimpsed, scope), Writing(self, scope, STORE))
                 held = self._stores[scope] = (embedder, made)
             return held[1]
 

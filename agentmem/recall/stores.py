@@ -80,7 +80,9 @@ class ScopeHost:
 
     def caught_up(self) -> None:
         """Bring words and vectors up to the journal's head, as a recall does."""
-        self._view().refresh()
+        view = self._view()
+        view.current()
+        view.refresh()
 
     def vectors(self, positions: Sequence[int]) -> NDArray[np.float32]:
         known = self.ledger.vectors(self.embedder.id, positions)
@@ -254,14 +256,13 @@ class _StoreEvidence:
     """The store's scores, on whatever scale, brought to ½ (its last hit) to 1 (its best); the unnamed get nothing."""
 
     def __init__(self, hits: dict[int, Hit], question: Question) -> None:
-        allowed = set(question.allowed.tolist())
-        self._hits: dict[int, Hit] = {}  # by row, best first
-        for position, hit in reversed(hits.items()):
-            [row] = question.corpus.rows_of([position]).tolist()
-            if row in allowed:
-                self._hits[row] = hit
+        rows = question.corpus.rows_of(list(hits))
+        heard = zip(rows.tolist(), hits.values(), np.isin(rows, question.allowed).tolist(), strict=True)
+        self._hits: dict[int, Hit] = {
+            row: hit for row, hit, is_allowed in reversed(list(heard)) if is_allowed
+        }  # by row, best first
         said = [hit.score for hit in self._hits.values()]
-        self._low, self._high = (min(said), max(said)) if said else (0.0, 0.0)
+        self._low, self._high = min(said, default=0.0), max(said, default=0.0)
 
     def best(self, depth: int) -> Rows:
         return np.array(list(self._hits)[:depth], np.intp)

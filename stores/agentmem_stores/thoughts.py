@@ -84,6 +84,7 @@ class ThoughtMemory(Projection):
         self._functional = frozenset(key(plain_text(relation, "functional")) for relation in functional)
         Hyperplanes(1, buckets=buckets, tables=tables, probes=probes)  # refuses what no hash has
         numbers = {"buckets": buckets, "tables": tables, "probes": probes}
+        self._head = -1  # of the journal, when it was last looked at
         self._found: Validity | None = None
         self._outdated: tuple[Validity, dict[int, str]] | None = None
         self._progress = Progress()
@@ -119,6 +120,10 @@ class ThoughtMemory(Projection):
         self._near.gone([*delta.gone, *(record.position for record in delta.records if record.position not in held)])
 
     def _catch_up(self) -> None:
+        head = self.host.ledger.head()
+        if head == self._head:
+            return
+        self._head = head
         while changes := self.host.ledger.changes(after=self._cursor, limit=WINDOW):
             self.apply(changes)
 
@@ -136,6 +141,7 @@ class ThoughtMemory(Projection):
 
     def _reset(self) -> None:
         self._cursor = self._kept = 0
+        self._head = -1
         self._table = Table(self._functional)
         self._found = None
         self._near.clear()

@@ -130,6 +130,8 @@ class Near:
         return index
 
     def _due(self) -> Iterable[tuple[Positions, NDArray[np.float32]]]:
+        if not self._waiting:
+            return
         reach = self._host.reach
         due = np.array(sorted(position for position, seq in self._waiting.items() if seq <= reach), np.int64)
         for start in range(0, len(due), _BATCH):
