@@ -277,8 +277,18 @@ def diverging(location: str | Path, logs: Sequence[Path]) -> list[str]:
                 kept[embedding_text(record)] = stored.row
         if wrong:  # other vectors would make other scores
             return wrong
+        for name in memory.stores:
+            seen = dict(memory.stores[name].inspect())
+            memory.reindex(name)
+            if dict(memory.stores[name].inspect()) != seen:
+                wrong.append(f"{name} is not what building it anew gives")
         with Memory.open(fresh, embedder=Told(kept)) as anew:
             anew.add_many(memory.records(states=ALL))
+            anew.flush()
+            caught_up = [
+                anew.stores[name].cursor for name in anew.stores
+            ]  # a recall does not wait for those far behind
+            assert min(caught_up) == anew.stats().head
             for record in live[:: max(1, len(live) // ASKED)]:
                 # Asked for by its own words and its own vector it is first, whatever else is there.
                 cue = Cue(record.text, vector=tuple(kept[embedding_text(record)].tolist()))
