@@ -65,7 +65,8 @@ class Routed:
     def ask(self, question: Question) -> Evidence | None:
         if not self._route.concerns(question):
             return None
-        return self._stores.opened(self.name).ask(question, self._route.depth)
+        store = self._stores.heard(self.name)
+        return None if store is None else store.ask(question, self._route.depth)
 
 
 class Outdated:
@@ -82,7 +83,9 @@ class Outdated:
     def ask(self, question: Question) -> Evidence | None:
         if not ROUTES[self._store].concerns(question):
             return None
-        known = cast(Dating, self._stores.opened(self._store).store).outdated()
+        if (heard := self._stores.heard(self._store)) is None or not heard.well:
+            return None
+        known = cast(Dating, heard.store).outdated()
         rows = question.corpus.rows_of(list(known)).tolist()
         return _Said(dict(zip(rows, known.values(), strict=True))) if known else None
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agentmem import EmbeddingError, Memory
-from agentmem.ledger import Segment
+from agentmem.ledger import Segment, Transaction
 from agentmem_stores import projection
 from agentmem_stores.projection import WINDOW, pack, unpack
 from tests.fakes import TinyEmbedder
@@ -133,6 +133,32 @@ def test_what_was_kept_and_cannot_be_read_is_derived_anew(tmp_path: Path, damage
         fresh.rebuild()
         assert fresh.inspect() == wanted
         assert Recent(memory.host).cursor == fresh.cursor
+
+
+def test_a_checkpoint_before_the_last_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash:64") as memory:
+        memory.attach("here", Recent)
+        told(memory, 0, 2 * WINDOW + 9)
+        memory.recall("tea")
+        ledger = memory.host.ledger
+        first, last = ledger.segments("recent")
+        state, arrays = unpack(first.data)
+        forged = Segment(first.until, pack({**state, "state": 7}, **arrays))
+
+        def forge(transaction: Transaction) -> bool:
+            transaction.put_segment("recent", forged, standing=[first.until, last.until], kept=0)
+            return transaction.put_segment("recent", last, standing=[first.until], kept=1)
+
+        assert ledger.transact(forge)
+        store = Recent(memory.host)
+        assert store.cursor == last.until
+        later = list(memory.records())[WINDOW + 5]  # between the two
+        memory.edit(later.id, text="coffee")
+        memory.flush()
+        store.apply(ledger.changes(after=store.cursor))
+        fresh = Recent(memory.host)
+        fresh.rebuild()
+        assert store.inspect() == fresh.inspect()
 
 
 def test_other_vectors_are_another_state(tmp_path: Path) -> None:

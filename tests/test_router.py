@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -113,3 +115,19 @@ def test_a_store_that_is_far_behind_catches_up_beside_the_recalls(tmp_path: Path
         deadline = time.monotonic() + 60
         while memory._opened.stores(memory.bound).opened("episodic").store.inspect()["size"] != 3_000:
             assert time.monotonic() < deadline
+
+
+def test_a_store_that_cannot_be_opened_is_left_out_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash:64") as memory:
+        memory.add("The ferry was late.", place="harbour")
+        assert memory.recall("ferry")
+        with closing(sqlite3.connect(tmp_path / "m" / "ledger.sqlite3")) as connection, connection:
+            connection.execute("DROP TABLE segments")
+        for _ in range(2):
+            [hit] = memory.recall("What happened in the harbour?")
+            assert hit.record.text == "The ferry was late."
+            assert "episodic" not in hit.parts
+    assert [line for line in caplog.messages if "without what episodic says" in line][1:] == []
+    assert any("without what episodic says" in line for line in caplog.messages)

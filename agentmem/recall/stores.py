@@ -144,10 +144,9 @@ class Attached:
         return seen
 
     @property
-    def behind(self) -> bool:
-        """Whether there are changes that the store has not followed, and could."""
-        after = self.store.cursor
-        return bool(self._host.ledger.changes(after=after, before=self._host.reach + 1, limit=1))
+    def well(self) -> bool:
+        """False for a while after it failed when it was asked."""
+        return self._pause.over
 
     def rebuild(self) -> int:
         """Derive everything anew; the change up to which that is done."""
@@ -188,6 +187,7 @@ class Stores(Mapping[str, Store]):
     def __init__(self, view: Callable[[], View], writing: Writing) -> None:
         self._host = ScopeHost(view, writing, lambda: self)
         self._open: dict[str, Attached] = {}
+        self._faults: dict[str, Pause] = {}
 
     @property
     def host(self) -> ScopeHost:
@@ -217,6 +217,19 @@ class Stores(Mapping[str, Store]):
                 store = cast(Store, load(STORES, name)(self._host))
                 found = self._open[name] = Attached(name, store, self._host, weight, self._host.wake)
             return found
+
+    def heard(self, name: str) -> Attached | None:
+        """As `opened`, for a recall: one that cannot be opened is left out, and that is said once."""
+        pause = self._faults.setdefault(name, Pause())
+        if not pause.over:
+            return None
+        try:
+            found = self.opened(name)
+        except AgentMemError as error:
+            pause.failed(f"recall goes on without what {name} says: %s", error)
+            return None
+        pause.worked()
+        return found
 
     def follow(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Let those that are open catch up, beside recalls."""

@@ -34,6 +34,7 @@ S = TypeVar("S")
 Arrays = dict[str, NDArray[Any]]
 
 WINDOW: Final = 256  # changes taken in at once; and what is folded between two checkpoints
+UNREADABLE: Final = (ValueError, KeyError, TypeError, IndexError)  # what a state raises that is none
 DERIVED: Final = frozenset({"thought", "summary", "chunk", "fact"})  # made from other memories: nothing was lived there
 
 
@@ -233,11 +234,15 @@ class Fold(Projection, ABC):
         """Back to the last checkpoint before the record at `position` came into being."""
         while self._stack and self._stack[-1].until >= position:
             self._stack.pop()
+        while self._stack:
+            try:
+                self._resume(*unpack(self._stack[-1].data))
+                return
+            except UNREADABLE as error:  # only the last was read when it was loaded: a ledger may come from a stranger
+                log.info("a checkpoint of %s is passed over: %s", self.name, error)
+                self._stack.pop()
         self._start()
         self._cursor = self._events = 0
-        if self._stack:
-            told, arrays = unpack(self._stack[-1].data)
-            self._resume(told, arrays)
 
     def _resume(self, told: Any, arrays: Arrays) -> None:
         """Go on from the last checkpoint."""
@@ -290,7 +295,7 @@ class Fold(Projection, ABC):
                 if self._stack[-1].until > self.host.ledger.head():
                     raise ValueError("it is of a journal that went further")  # one set back to a backup
                 self._resume(told, arrays)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except UNREADABLE as error:
             log.info("%s of %s is derived anew: %s", self.name, self.host.ledger.scope, error)
             self._reset()
 
