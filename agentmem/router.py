@@ -87,10 +87,10 @@ class Outdated:
             return None
         known = cast(Dating, heard.store).outdated()
         rows = question.corpus.rows_of(list(known)).tolist()
-        return _Said(dict(zip(rows, known.values(), strict=True))) if known else None
+        return _Reasoned(dict(zip(rows, known.values(), strict=True))) if known else None
 
 
-class _Said:
+class _Reasoned:
     """1 for these rows, each with its reason; it brings up none."""
 
     def __init__(self, why: Mapping[int, str]) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 
 from agentmem.cues import Cue
+from agentmem.recall.stores import Attached
 from agentmem_stores.testing.exam import equal, holds
 from agentmem_stores.testing.store_worker import StoreWorker
 from agentmem_stores.testing.stores import BEGIN, CUES, STORES, StoreRoom, asked, same, sources_stand, state
@@ -15,6 +16,12 @@ from agentmem_stores.testing.stores import BEGIN, CUES, STORES, StoreRoom, asked
 _STEPS = 40  # of a random walk
 _MANY = 600  # records: more than a batch, and more than a store keeps to itself between two checkpoints
 LATER = BEGIN + timedelta(days=30)
+
+
+def built_anew_it_is_the_same(attached: Attached, what: str) -> None:
+    wanted = state(attached.store)
+    attached.rebuild()
+    equal(state(attached.store), wanted, what)
 
 
 # ── following ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -70,10 +77,8 @@ def building_anew_gives_what_following_gave(room: StoreRoom) -> None:
         room.walk(memory, _STEPS // 4)
         memory.flush()
         attached.follow()
-        wanted = state(attached.store)
         same(room.opened(memory), attached.store, "a new one beside it")
-        attached.rebuild()
-        equal(state(attached.store), wanted, "the same one, built anew")
+        built_anew_it_is_the_same(attached, "the same one, built anew")
 
 
 @STORES.promise("rebuilding")
@@ -222,9 +227,7 @@ def the_next_process_goes_on_from_what_was_kept(room: StoreRoom) -> None:
     equal(state(same_as), wanted, "what it shows and answers in the next process")
     room.walk(memory, _STEPS)
     went_on = room.followed(memory)
-    wanted = state(went_on.store)
-    went_on.rebuild()
-    equal(state(went_on.store), wanted, "having gone on, and built anew")
+    built_anew_it_is_the_same(went_on, "having gone on, and built anew")
 
 
 @STORES.promise("persistence")
@@ -250,9 +253,7 @@ def killed_while_it_follows_it_goes_on_from_where_it_stood(room: StoreRoom) -> N
         with StoreWorker(room, memory.bound) as worker:
             worker.killed_after(applied)
     went_on = room.followed(memory)
-    wanted = state(went_on.store)
-    went_on.rebuild()
-    equal(state(went_on.store), wanted, "having gone on after three kills, and built anew")
+    built_anew_it_is_the_same(went_on, "having gone on after three kills, and built anew")
 
 
 @STORES.promise("bounded")
