@@ -388,3 +388,33 @@ def test_scopes_are_apart(tmp_path: Path) -> None:
         ben.add("#boat")
         assert texts(followed(ana, hers).recall(Cue("#key"), 2, use_working=False)) == ["#key", "#drawer"]
         assert followed(ben, his).recall(Cue("#key"), 5) == []
+
+
+# ── rehearsed ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_rehearsed_is_learned_again_with_what_stood_before_it(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder="hash:256") as memory:
+        told = [{"text": text, "session": "one"} for text in ("The kettle sang.", "Odile was sent to Lima.")]
+        first, second = memory.add_many(told)
+        memory.add_many({"text": f"word{n} thing{n} other{n}", "session": f"s{n // 4}"} for n in range(200))
+        memory.flush()
+        store = memory.stores["longterm"]
+        assert isinstance(store, LongTermMemory)
+
+        def associated() -> float:
+            rows = store.host.vectors([first.position, second.position])
+            centred = store._slots.centred(rows)
+            return float(store._longterm.says(centred[0], centred[1:])[0])
+
+        before = associated()
+        memory.host.note("rehearse", [(second.id, "")])
+        memory.stores["longterm"]  # which follows
+        assert associated() > before + 0.1
+        seen = state(store)
+        memory.reindex("longterm")
+        assert state(store) == seen
+        memory.host.note("rehearse", [(first.id, "")])  # before which nothing stood
+        memory.undo(2)
+        memory.stores["longterm"]
+        assert associated() == pytest.approx(before, abs=1e-6)

@@ -19,6 +19,7 @@ from agentmem.records import Record
 from agentmem.store import Host
 from agentmem.values import Json, number, whole_number
 from agentmem_stores.projection import Arrays, Event, Fold, experienced
+from agentmem_stores.rehearsal import REHEARSE
 from agentmem_stores.slots import ARRANGE, EVICT, SLOTS, TOP, Slots, Vector, follow, stored
 
 __all__ = ["Associations", "LongTermMemory", "Official"]
@@ -39,6 +40,8 @@ FLOOR: Final = 0.5  # of an association that is said
 LIKEST: Final = 8  # records to which a cue may be drawn
 COMPLETING: Final = 20.0  # sharpness of that
 RECOGNISED: Final = 0.45  # a cosine at which it is drawn to a record by half
+BEFORE: Final = 8  # records before a rehearsed one among which those of its session are looked for
+BESIDE: Final = 3  # of them, learned together with it
 DEPTH: Final = 64  # records nearest to what was associated, of which the associations are looked at
 
 
@@ -224,7 +227,8 @@ class LongTermMemory(Fold):
 
     name = "longterm"
     reads: ClassVar[frozenset[str]] = (Fold.reads | {"pinned"}) - {"place"}
-    notes: ClassVar[frozenset[str]] = frozenset({EVICT, ARRANGE})
+    version: ClassVar[int] = 2
+    notes: ClassVar[frozenset[str]] = frozenset({EVICT, ARRANGE, REHEARSE})
 
     def __init__(
         self,
@@ -260,8 +264,23 @@ class LongTermMemory(Fold):
             self._longterm = Associations(dimension, segments=self._segments)
 
     def _step(self, event: Event) -> None:
+        if event.note is not None and event.note.verb == REHEARSE:
+            self._relearn(event.record, event.vector)
+            return
         for write in follow(self._slots, event):
             self._longterm.learn(write.vector, self._slots.matters(), context(self._slots, write.slot))
+
+    def _relearn(self, record: Record, vector: Vector) -> None:
+        """Learn a rehearsed record once more, with what stood right before it in its session."""
+        before = self.host.ledger.scan(after=max(0, record.position - BEFORE - 1), limit=BEFORE)
+        near = [r for r in before if r.position < record.position and r.session == record.session and experienced(r)]
+        if not near or not vector.any():
+            return
+        near = near[: -(BESIDE + 1) : -1]  # the last few, the nearest first
+        rows = self._slots.centred(self.host.vectors([one.position for one in near]))
+        weights = (CONTIGUITY ** np.arange(len(near))).astype(np.float32)
+        weights /= np.float32(max(float(weights.sum()), CONTIGUITY / (1 - CONTIGUITY)))
+        self._longterm.learn(self._slots.centred(vector[None])[0], rows, weights)
 
     def _dump(self) -> tuple[Json, Arrays]:
         told, arrays = self._slots.dump()
