@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial, wraps
@@ -14,9 +14,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import MemoryClosed
+from agentmem.exposure import Share
 from agentmem.ledger import Durability
 from agentmem.memory import Memory
 from agentmem.records import Scope
+from agentmem.router import Route
 
 __all__ = ["AsyncMemory"]
 
@@ -39,10 +41,10 @@ def _threaded(
 class AsyncMemory:
     """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
 
-    `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), and
-    `records`, `feedbacks`, `export_lines` and `feedback_lines` are left to `memory.sync`, which is the `Memory`
-    underneath. A verb that runs already is not stopped when the task that awaits it is cancelled: what it writes is
-    written, whole.
+    `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), `detach`,
+    `route` and `exposure` plain calls, and `records`, `feedbacks`, `export_lines` and `feedback_lines` are left to
+    `memory.sync`, which is the `Memory` underneath. A verb that runs already is not stopped when the task that awaits
+    it is cancelled: what it writes is written, whole.
     """
 
     def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:
@@ -120,6 +122,15 @@ class AsyncMemory:
     def rehearse(self) -> AbstractContextManager[None]:
         return self.sync.rehearse()
 
+    def detach(self, name: str) -> None:
+        self.sync.detach(name)
+
+    def route(self, routes: Mapping[str, Route]) -> None:
+        self.sync.route(routes)
+
+    def exposure(self) -> list[Share]:
+        return self.sync.exposure()
+
     def check_open(self) -> None:
         self.sync.check_open()
 
@@ -165,4 +176,9 @@ class AsyncMemory:
     attach = _threaded(Memory.attach)
     consolidate = _threaded(Memory.consolidate)
     working = _threaded(Memory.working)
+    complete = _threaded(Memory.complete)
+    familiarity = _threaded(Memory.familiarity)
+    repeats = _threaded(Memory.repeats)
+    due = _threaded(Memory.due)
+    fade = _threaded(Memory.fade)
     export = _threaded(Memory.export)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -25,7 +25,7 @@ from agentmem.values import (
     words,
 )
 
-__all__ = ["Context", "Cue", "Hit", "parts_of"]
+__all__ = ["Asked", "Context", "Cue", "Hit", "Hits", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,33 @@ class Hit(Value):
         "won": truth("won"),
         "cue": text_of("cue"),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Value):
+    """A store that a recall asked: why, how many records it named, in how many milliseconds, and in `note` what was not
+    as it should be: no answer in time, an error, a record of another scope."""
+
+    store: str
+    why: str = ""
+    hits: int = 0
+    ms: float = 0.0
+    note: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
+
+    _decode: ClassVar[Decoders] = {
+        **{name: text_of(name) for name in ("store", "why", "note")},
+        "hits": partial(whole_number, name="hits"),
+        "ms": lambda v: number(v, "ms"),
+    }
+
+
+class Hits(list[Hit]):
+    """What a recall brought up, best first, and in `asked` the stores that it asked for it."""
+
+    def __init__(self, hits: Iterable[Hit] = (), asked: Iterable[Asked] = ()) -> None:
+        super().__init__(hits)
+        self.asked = tuple(asked)
 
 
 @dataclass(frozen=True, slots=True)

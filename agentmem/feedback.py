@@ -65,7 +65,7 @@ class Feedback(Value):
         """As it was said by that change."""
         try:
             said = json.loads(change.cause)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInput(f"the feedback of step {change.step} cannot be read: {error}") from error
         return cls.from_json(
             {

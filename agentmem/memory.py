@@ -16,30 +16,31 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar, Unpack, cast
+from typing import Literal, Self, TypeVar, Unpack
 
-from agentmem import feedback, values, verbs
+from agentmem import feedback, verbs
 from agentmem import undo as undoing
-from agentmem.cues import Context, Cue, Hit
+from agentmem.cues import Context, Cue, Hit, Hits
 from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import InvalidInput, RecordNotFound
 from agentmem.export import checked_states, every, record_lines, whole_file
+from agentmem.exposure import Capped
 from agentmem.feedback import Feedback
 from agentmem.index import Progress
 from agentmem.intake import Intake, Item
-from agentmem.ledger import Draft, Durability, Reader, ScopedLedger
+from agentmem.ledger import Draft, Durability, Reader
+from agentmem.minding import Minding
 from agentmem.opened import Opened
 from agentmem.recall.engine import recall
+from agentmem.recall.hearing import Voice
 from agentmem.recall.order import Located, before, located
 from agentmem.recall.pack import Count, counted, estimate_tokens, pack
-from agentmem.recall.presets import DEFAULT, PARTS, Preset, preset, with_stores
-from agentmem.recall.stores import AllStores, Attached, Speaking
+from agentmem.recall.presets import DEFAULT, Preset, preset
+from agentmem.recall.signal import Question
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
-from agentmem.router import routed
 from agentmem.stats import Stats
-from agentmem.store import Held, Host, Models, Report, Store, Working
-from agentmem.values import Json, moment, plain_text, whole_number
-from agentmem.writing import Writer, Writing, admitted
+from agentmem.values import Json, plain_text, whole_number
+from agentmem.writing import Writer, admitted
 
 __all__ = ["Memory"]
 
@@ -49,20 +50,13 @@ _CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
 _SHORT_LINE = 40  # tokens of a short turn as it is quoted
 
 
-class Memory:
+class Memory(Minding):
     """A memory bound to one scope. Every verb stays inside it; `scope()` opens another.
 
     Safe to use from several threads, and several processes may have the same folder open. Verbs raise `AgentMemError`
     children only: `InvalidInput` for bad arguments, `RecordNotFound` for an id that is not in this scope, `Conflict`
     when somebody was faster, `LedgerError` when the storage fails. What a writing verb returns is durable.
     """
-
-    def __init__(self, opened: Opened, scope: Scope, *, actor: str = "user", owner: bool = True) -> None:
-        self._opened = opened
-        self._scope = scope
-        self._writing = Writing(opened, scope, actor)
-        self._owner = owner
-        self._stores: dict[str, Attached] = {}
 
     @classmethod
     def open(
@@ -101,10 +95,6 @@ class Memory:
             late_interaction=late_interaction,
         )
         return cls(opened, bound, actor=actor)
-
-    def check_open(self) -> None:
-        """MemoryClosed when this memory was closed."""
-        self._opened.check_open()
 
     def __enter__(self) -> Self:
         return self
@@ -151,11 +141,6 @@ class Memory:
         bound = asked if self._scope == DEFAULT_SCOPE else Scope((*self._scope, *asked))
         return Memory(self._opened, bound, actor=self._writing.actor, owner=False)
 
-    @property
-    def _ledger(self) -> ScopedLedger:
-        self._opened.check_open()
-        return self._opened.ledger.bind(self._scope)
-
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def step(self, cause: str = "", *, actor: str | None = None) -> AbstractContextManager[None]:
@@ -180,11 +165,13 @@ class Memory:
         meta: Mapping[str, Json] | None = None,
         sources: Iterable[Source | str] = _NONE,
         vector: Sequence[float] | None = None,
+        repeats: Literal["keep", "count"] = "keep",
     ) -> Record:
         """Remember a text. Durable when it returns; no model is asked, and the embedding is made later.
 
         `at` is when it happened: a timezone-aware datetime or ISO text; None is now. `vector`, of the embedder's
-        dimension, spares the embedding.
+        dimension, spares the embedding. With `repeats="count"` a text that says what this speaker's memory of this kind
+        says already is not stored anew: that one is returned, and what was said again is noted on it, word for word.
         """
         fields = {
             "kind": kind,
@@ -198,7 +185,11 @@ class Memory:
             "sources": sources,
         }
         given = {name: value for name, value in fields.items() if value is not None and value is not _NONE}
-        return self._add(Intake.single(text, given, vector, self._scope, self.embedder), "refuse")[0]
+        taken = Intake.single(text, given, vector, self._scope, self.embedder)
+        if repeats not in ("keep", "count"):
+            raise InvalidInput(f"repeats must be 'keep' or 'count', not {repeats!r}")
+        said = self._said_already(taken.records[0], vector) if repeats == "count" else None
+        return self._add(taken, "refuse")[0] if said is None else said
 
     def add_many(self, items: Iterable[Item], *, existing: Literal["refuse", "skip"] = "refuse") -> list[Record]:
         """Remember many texts in one transaction and one step; all or, when any is bad, none.
@@ -277,9 +268,9 @@ class Memory:
         if not self._writing.rehearsing:
             self._opened.view(self._scope).start_over()
             self._ledger.reclaim()
-            self._opened.stores(self._scope).follow()
+            self._installed.follow()
             for attached in self._stores.values():
-                attached.follow()
+                attached.try_to_follow()
         return going
 
     def restore(self, *ids: str) -> list[Record]:
@@ -347,13 +338,14 @@ class Memory:
         tags: str | Iterable[str] | None = None,
         explain: bool = False,
         engine: str | Preset = DEFAULT,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The `k` memories that fit the cue best, best first, each with its parts and the reason it is here.
 
         Filters cut before anything is scored: `since` (inclusive) and `until` (exclusive) on when it happened; any of
         `kinds`; any of `tags`; `speaker` and `place` whatever their case, a place including those inside it.
         `explain` appends up to `k` candidates that lost, with a verdict that says by how much, and up to `k` that the
-        filters kept out, with one that says by which; `Hit.won` is False of both. `engine` says which signals are asked
+        filters kept out, with one that says by which; `Hit.won` is False of both. The list's `asked` tells which stores
+        were asked, why, and what went wrong with any: recall goes on without it. `engine` says which signals are asked
         (`agentmem.recall.presets`): the default, or `training-free`, `bm25`, `dense`, `rrf`, `zsum` to compare.
         """
         whole_number(k, "k")
@@ -374,22 +366,41 @@ class Memory:
                     way_out="Run `agentmem reindex vectors` first, or give the cue a text.",
                 )
             asked = replace(asked, vector=None)
-        heard: list[Speaking] = list(self._stores.values())
+        return recall(view, asked, k, preset=chosen, voices=partial(self._voices, chosen), explain=explain)
+
+    def _voices(self, chosen: Preset, question: Question) -> list[Voice]:
+        """Whom this handle's recalls ask: what is attached always, what is installed as the router says."""
+        voices: list[Voice] = list(self._stores.values())
         if chosen.stores:
-            heard += [store for store in routed(self._opened.stores(self._scope)) if store.name not in self._stores]
-        return recall(view, asked, k, preset=with_stores(chosen, heard), explain=explain)
+            routed = self.router.voices(question, everything=chosen.everything)
+            voices += [voice for voice in routed if voice.name not in self._stores]
+        return voices
 
     def context(
-        self, cue: str | Cue, tokens: int = 1500, *, count: Count | None = None, engine: str | Preset = DEFAULT
+        self,
+        cue: str | Cue,
+        tokens: int = 1500,
+        *,
+        count: Count | None = None,
+        engine: str | Preset = DEFAULT,
+        most_repeats: int | None = None,
     ) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget.
 
         `count` says how many tokens a text has, as your model counts; by default it is estimated on the high side. With
-        tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`. `engine` is as in `recall`.
+        tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`. `engine` is as in `recall`. With
+        `most_repeats` a memory that stood in more than so many of the last fifty contexts gives its place to others,
+        the best hit and what is pinned excepted; `exposure` tells what they were filled with, and `left_out` which
+        memory filled more than a tenth of them.
         """
         whole_number(tokens, "tokens")
         counts = counted(estimate_tokens if count is None else count)
-        return pack(self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE), engine=engine), tokens, counts)
+        exposure = self._opened.exposure(self._scope)
+        hits = self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE), engine=engine)
+        capped = Capped(tuple(hits), {}) if most_repeats is None else exposure.capped(hits, most_repeats)
+        packed = capped.told(pack(capped.hits, tokens, counts))
+        exposure.saw(packed)
+        return replace(packed, left_out=(*packed.left_out, *exposure.warnings()))
 
     def locate(self, text: str, k: int = 10) -> list[Located]:
         """In which records a text may stand, likeliest first: with what probability, and at which of their words."""
@@ -416,7 +427,10 @@ class Memory:
             [record] = verbs.required(writer.reader, [hit.record.id])
             return writer.write([feedback.draft(record)], cause=said)[0]
 
-        return Feedback.told(self._writing.run(work))
+        told = Feedback.told(self._writing.run(work))
+        if not self._writing.rehearsing:
+            self._installed.open_beside("gate")
+        return told
 
     def feedbacks(self) -> Iterator[Feedback]:
         """What was said of hits here and is not taken back, oldest first. It goes with a record that is erased."""
@@ -508,10 +522,10 @@ class Memory:
         if self._writing.rehearsing:
             raise InvalidInput("building anew cannot be rehearsed")
         attached = self._stores.get(name)
-        if attached is None and name in self._opened.stores(self._scope):
-            attached = self._opened.stores(self._scope).opened(name)
+        if attached is None and name in self._installed:
+            attached = self._installed.opened(name)
         if attached is not None:
-            self._opened.stores(self._scope).host.caught_up()
+            self._installed.host.caught_up()
             return attached.rebuild()
         view = self._opened.view(self._scope)
         if name == "words":
@@ -525,57 +539,6 @@ class Memory:
                 way_out=f"There are: {listed}. Another index is chosen by `index`, as in --index chroma.",
             )
         return view.reindex(progress)
-
-    def attach(self, name: str, store: Store | Callable[[Host], Store] | None = None, *, weight: float = 1.0) -> None:
-        """Let a store follow this scope's journal and speak in this handle's recalls.
-
-        None stands for the store installed under `name`; a callable makes one for this scope.
-        """
-        installed = self._opened.stores(self._scope)
-        if name in self._stores or name in PARTS or name == "vectors" or (name in installed and store is not None):
-            raise InvalidInput(f"the name {name!r} is taken")
-        if store is None:
-            store = installed.opened(name).store
-        elif callable(store):
-            store = store(installed.host)
-        attached = Attached(name, store, installed.host, weight)
-        attached.follow()
-        self._stores[name] = attached
-
-    @property
-    def host(self) -> Host:
-        """What this memory does for a store of its scope: to make one by hand."""
-        return self._opened.stores(self._scope).host
-
-    @property
-    def stores(self) -> Mapping[str, Store]:
-        """The stores by name: those that are installed, opened when first asked for, and those attached. What is given
-        has followed the journal to its end."""
-        return AllStores(self._opened.stores(self._scope), self._stores)
-
-    def working(self) -> list[Held]:
-        """What is held in mind right now, in order: pin it with `pin`, and let `memory.stores["working"]` evict or
-        arrange it. PluginError when no working memory is installed."""
-        return cast(Working, self.stores["working"]).held()
-
-    def consolidate(
-        self, *names: str, now: datetime | str | None = None, models: Models | None = None
-    ) -> dict[str, Report]:
-        """Let stores do their idle-time work, all or those named; what each did.
-
-        What they write is of the actor `agentmem`, and undo takes it back. `models` is asked where a language model
-        helps; without, whatever can be done without is done. PluginError for a name that is not installed.
-        """
-        if self._writing.rehearsing:
-            raise InvalidInput("consolidation cannot be rehearsed", way_out="Undo takes back what it wrote.")
-        at = values.now() if now is None else moment(now, name="now")
-        installed = self._opened.stores(self._scope)
-        installed.host.caught_up()
-        done: dict[str, Report] = {}
-        for name in names or self.stores:
-            attached = self._stores.get(name) or installed.opened(plain_text(name, "name"))
-            done[name] = attached.consolidate(at, models)
-        return done
 
     def export_lines(self) -> Iterator[str]:
         """The scope as JSONL: a header, then every record in every state, in the order of writing; lossless.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from agentmem.embedding import AnyEmbedder, Embedder, open_embedder
 from agentmem.errors import AgentMemError, EmbeddingError, InvalidInput, LedgerError, MemoryClosed
+from agentmem.exposure import Exposure
 from agentmem.index import Index, Progress, Site
 from agentmem.ledger import Durability, Ledger, ScopedLedger, Serving, vectors_cursor
 from agentmem.recall.embeddings import Embeddings
@@ -77,6 +78,7 @@ class Opened:
         load(INDEXES, self.index)  # an unknown name is told at opening, not at the first question
         self._views: OrderedDict[Scope, View] = OrderedDict()
         self._stores: dict[Scope, tuple[str, Stores]] = {}  # and whose vectors they derive from
+        self._exposures: dict[Scope, Exposure] = {}
         self._lock = threading.Lock()
         self._making = threading.Lock()
         self._closed = False
@@ -129,6 +131,7 @@ class Opened:
                     if len(self._views) > _VIEWS:
                         longest, out = self._views.popitem(last=False)
                         self._stores.pop(longest, None)
+                        self._exposures.pop(longest, None)
                         leaving.append(out)
             for old in leaving:
                 old.close()
@@ -189,6 +192,12 @@ class Opened:
                 made = Stores(partial(self._glimpsed, scope), Writing(self, scope, STORE))
                 held = self._stores[scope] = (embedder, made)
             return held[1]
+
+    def exposure(self, scope: Scope) -> Exposure:
+        """What the scope's contexts were filled with of late, in this process."""
+        with self._lock:
+            self.check_open()
+            return self._exposures.setdefault(scope, Exposure())
 
     def forget_view(self, scope: Scope) -> None:
         """Let the scope's view be built anew at the next question."""
@@ -289,7 +298,7 @@ class Opened:
                 with self._lock:
                     held = self._stores.get(scope)
                 if held is not None:
-                    held[1].follow(stop=lambda: self._closed)
+                    held[1].follow_beside()
             except MemoryClosed:
                 return
             except AgentMemError as error:
@@ -308,6 +317,8 @@ class Opened:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
         try:
+            for _, stores in self._stores.values():
+                stores.close()
             for view in self._views.values():
                 view.close()
         finally:

@@ -8,10 +8,10 @@ is never the truth: it can be thrown away and rebuilt. Installed ones are in `me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import date, datetime
+from threading import RLock
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from agentmem.cues import Cue, Hit
 from agentmem.index import Matches
@@ -23,9 +23,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from agentmem.dynamics import Uses
     from agentmem.embedding import Embedder
+    from agentmem.gate import Gate
 
-__all__ = ["Dating", "Held", "Host", "Models", "Report", "Store", "Working"]
+__all__ = [
+    "Bond",
+    "Completion",
+    "Dating",
+    "Due",
+    "Gating",
+    "Held",
+    "Host",
+    "Models",
+    "Recognising",
+    "Rehearsing",
+    "Repeat",
+    "Repeating",
+    "Repeats",
+    "Report",
+    "Store",
+    "Working",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,50 @@ class Held:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The memory that a fragment is part of.
+
+    `confidence`, 0 to 1: the share of the fragment that the record holds, its rare words counting more, divided by the
+    number of records that hold as much. `others`: those, up to 8, in order of writing; `record` is the newest of all.
+    """
+
+    record: Record
+    confidence: float
+    others: tuple[Record, ...] = ()
+
+
+Bond: TypeAlias = Literal["exact", "near", "semantic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The record that says something already, and how near it comes to it."""
+
+    record: Record
+    kind: Bond
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What was said more than once: the records that say it, oldest first; how often in all, the times that were only
+    noted among them; and when last. `kind` is the loosest bond between them."""
+
+    kind: Bond
+    records: tuple[Record, ...]
+    count: int
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A record that is due to be looked at again since then, and how much of it is retained by now, from 0 to 1."""
+
+    record: Record
+    since: datetime
+    retention: float
+
+
 class Models(Protocol):
     """The language models that a store may ask, by what they are asked for: `summarise`, `extract`."""
 
@@ -74,7 +137,9 @@ class Host(Protocol):
         ...
 
     @property
-    def lock(self) -> AbstractContextManager[Any]: ...
+    def lock(self) -> RLock:
+        """The store's own: held for long, it holds up nobody but those who ask this store."""
+        ...
 
     @property
     def reach(self) -> int:
@@ -99,6 +164,11 @@ class Host(Protocol):
 
     def write(self, plan: Callable[[Reader], Iterable[Draft]], cause: str) -> list[Change]:
         """Journal what `plan` makes of the scope as it stands, as one step that undo takes back. Without the lock."""
+        ...
+
+    def note(self, verb: str, said: Iterable[tuple[str, str]]) -> list[Change]:
+        """As `write`, changes that alter nothing: of each record, by its id, a note with its own cause. A record that
+        is not here any more is passed over."""
         ...
 
     def store(self, name: str) -> Store:
@@ -147,6 +217,75 @@ class Dating(Store, Protocol):
 
     def outdated(self) -> Mapping[int, str]:
         """The positions of live records that say nothing any more that holds, and why, in words."""
+        ...
+
+
+class Recognising(Store, Protocol):
+    """A store that knows what it has seen before."""
+
+    def complete(
+        self,
+        fragment: str,
+        *,
+        speaker: str | None = None,
+        place: str | None = None,
+        on: date | datetime | str | None = None,
+    ) -> Completion | None:
+        """The memory that a fragment is part of; None when nothing is familiar. InvalidInput for a blank one."""
+        ...
+
+    def familiarity(self, texts: Sequence[str]) -> list[float]:
+        """From 0 to 1, which says that the same was stored."""
+        ...
+
+
+class Repeating(Store, Protocol):
+    """A store that knows what was said more than once."""
+
+    @property
+    def repetitive(self) -> bool:
+        """Whether there is anything of the kind, as far as it has followed. Takes no lock."""
+        ...
+
+    def together(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The positions of all records that say by words what another says too, ascending, and of each the position of
+        the first that said it."""
+        ...
+
+    def groups(self, kind: Bond | None = None, limit: int = 20) -> list[Repeats]:
+        """Most often said first. With `kind`, by that bond; None: by words, exact or near."""
+        ...
+
+    def repeated(
+        self,
+        text: str,
+        vector: Sequence[float] | None = None,
+        *,
+        kind: str = "turn",
+        speaker: str | None = None,
+        role: str | None = None,
+    ) -> Repeat | None:
+        """The last live record that says this already; with a vector of the text, by that too."""
+        ...
+
+
+class Rehearsing(Store, Protocol):
+    """A store that knows when memories were used."""
+
+    def held(self) -> tuple[list[Record], Uses]:
+        """What may fade, and its uses, row by row."""
+        ...
+
+    def due(self, now: datetime, k: int = 10) -> list[Due]:
+        """Up to `k` records that are due to be looked at again, the least retained first."""
+        ...
+
+
+class Gating(Store, Protocol):
+    """A store that has learned which stores a question is best put to."""
+
+    def gate(self) -> Gate:
+        """As it stands; the caller does not change it."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from agentmem.errors import Conflict, InvalidInput, RecordNotFound
 from agentmem.ledger import Draft, Reader
@@ -16,11 +16,14 @@ from agentmem.records import Record, RecordFields, Scope, Source, State, checked
 from agentmem.values import plain_text, whole_number
 
 __all__ = [
+    "AGAIN",
     "Erasure",
     "add",
+    "again",
     "alter",
     "descendants",
     "edit",
+    "fade",
     "forget",
     "merge",
     "pin",
@@ -30,6 +33,8 @@ __all__ = [
     "split",
     "tag",
 ]
+
+AGAIN: Final = "again"
 
 
 def required(reader: Reader, ids: Sequence[str]) -> list[Record]:
@@ -95,6 +100,16 @@ def tag(record: Record, add: Iterable[str], remove: Iterable[str]) -> Draft | No
 
 def forget(record: Record) -> Draft | None:
     return alter("forget", record, state="forgotten")
+
+
+def again(record: Record) -> Draft:
+    """A change that leaves the record as it is: what it says was said again, and its cause has the words."""
+    return Draft(AGAIN, record.id, {}, {}, record)
+
+
+def fade(record: Record) -> Draft | None:
+    """None for what is pinned, or out of sight already."""
+    return None if record.pinned or record.state != "live" else alter("fade", record, state="forgotten")
 
 
 def restore(record: Record) -> Draft | None:

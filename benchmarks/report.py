@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import forgetting
 from benchmarks.stores import tables
 
 ROOT = Path(__file__).parent.parent
@@ -323,7 +324,8 @@ PAGES: dict[str, tuple[Callable[[], list[str]], ...]] = {
         sort_table,
         latency_table,
     ),
-    "docs/stores.md": (tables.measured_table, tables.recall_table),
+    "docs/stores.md": (tables.measured_table, tables.recall_table, tables.routing_table),
+    "docs/forgetting.md": (forgetting.table, forgetting.rehearsed_table),
 }
 
 

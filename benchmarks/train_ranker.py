@@ -33,10 +33,10 @@ from agentmem.cues import Cue
 from agentmem.embedding import Embedder, open_embedder
 from agentmem.errors import AgentMemError
 from agentmem.recall.engine import asked_of, embedded, question_of
-from agentmem.recall.fuse import COVERAGE, NEIGHBOURS, again, outdone, values
+from agentmem.recall.fuse import NEIGHBOURS, again, outdone, values
 from agentmem.recall.presets import DEFAULT, PRESETS
 from agentmem.recall.signal import Signal
-from agentmem.recall.weights import BY_HAND, LEARNED, PRIOR, Weights, assistant_share
+from agentmem.recall.weights import BY_HAND, COVERAGE, LEARNED, PRIOR, Weights, assistant_share
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Dataset
 from agentmem_apps.evaluate.metrics import score

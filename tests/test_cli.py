@@ -205,6 +205,7 @@ WRITES = {
     "merge": ("merge", A, B),
     "split": ("split", A, "--at", "The venue"),
     "forget": ("forget", A),
+    "fade": ("fade", "--keep", "0.5"),
     "doctor": ("doctor", "--fix"),
     "restore": ("restore", A),
     "undo": ("undo",),
@@ -474,7 +475,7 @@ def test_completion_offers_commands_and_options_whatever_is_installed(
     monkeypatch.setenv("_AGENTMEM_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_CWORD", "1")
     monkeypatch.setenv("COMP_WORDS", "agentmem re")
-    assert run().out.split() == ["plain,recall", "plain,restore", "plain,redo", "plain,reindex"]
+    assert run().out.split() == ["plain,recall", "plain,restore", "plain,redo", "plain,repeats", "plain,reindex"]
     monkeypatch.setenv("COMP_WORDS", "agentmem b")
     assert run().out.strip() == ""
     monkeypatch.setenv("COMP_CWORD", "2")

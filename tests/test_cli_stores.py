@@ -45,7 +45,10 @@ def test_what_is_true_now_and_what_was(run: Run) -> None:
     assert "agentmem consolidate" in nothing.stderr
     reports = told(run("consolidate", "--json"))["reports"]
     assert reports["thoughts"]["counts"]["inserted"] == 4
-    assert set(reports) == {"chunks", "episodic", "longterm", "thoughts", "working"}
+    assert set(reports) == {
+        *("chunks", "episodic", "gate", "links", "longterm", "recognition", "rehearsal", "repeats"),
+        *("thoughts", "working"),
+    }
     now = {one["relation"]: one["tails"] for one in told(run("about", "ana", "--json"))["thoughts"]}
     assert now == {"lives in": ["Porto"], "likes": ["tea", "figs"]}
     [old, new] = told(run("about", "Ana", "lives in", "--history", "--json"))["thoughts"]

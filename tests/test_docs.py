@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -136,6 +138,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         memory.add("I live in Porto.", speaker="Ana", session="trip", place="Porto")
         memory.add("Nice weather.", session="trip", place="Lisbon")
         memory.consolidate("thoughts")
+        memory.add("Nice weather.", session="trip", place="Lisbon")
+        past = datetime.now(UTC) - timedelta(days=3_000)
+        memory.add_many([replace(memory.newest(1)[0], id="long-ago", text="It rained.", at=past, stored_at=past)])
         memory.add("The last step.")
         memory.undo()
     return tmp_path

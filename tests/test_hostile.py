@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from agentmem import AgentMemError, Change, Cue, Memory, Models, Place, Record, Scope, Source
 from agentmem.records import RecordFields, State
+from tests.faces import members
 from tests.fakes import TinyEmbedder
 from tests.hostile import (
     TEXTS,
@@ -138,6 +139,11 @@ def exported(memory: Memory, name: str) -> tuple[int, int]:
     path = f"{memory.url}-{name}"
     written = memory.export(path)
     return len(Path(path).read_text(encoding="utf-8").split("\n")) - 2, written
+
+
+def detached(memory: Memory, name: str) -> tuple[None, None]:
+    memory.detach(name + "?")
+    return None, None
 
 
 def attached(memory: Memory, name: str) -> tuple[bool, bool]:
@@ -290,6 +296,17 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("consolidate", "names"): Slot(lambda m, t: (m.consolidate(t + "?"), None), never),
     ("consolidate", "now"): Slot(lambda m, t: (sorted(m.consolidate("working", now=t)), ["working"]), whatever),
     ("export", "path"): Slot(exported, whatever),
+    ("add", "repeats"): Slot(lambda m, t: (m.add("x", repeats=t), None), never),  # type: ignore[arg-type]
+    ("detach", "name"): Slot(detached, never),
+    ("complete", "fragment"): Slot(lambda m, t: (m.complete(t) is None or True, True), wordy),
+    ("complete", "speaker"): Slot(lambda m, t: (m.complete("kept", speaker=t) is None or True, True), whatever),
+    ("complete", "place"): Slot(lambda m, t: (m.complete("kept", place=t) is None or True, True), whatever),
+    ("complete", "on"): Slot(lambda m, t: (m.complete("kept", on=t) is None or True, True), whatever),
+    ("familiarity", "text"): Slot(lambda m, t: (0 <= m.familiarity(t) <= 1, True), wordy),
+    ("repeats", "kind"): Slot(lambda m, t: (m.repeats(t), None), never),  # type: ignore[arg-type]
+    ("due", "now"): Slot(lambda m, t: (len(m.due(now=t)) <= 10, True), whatever),
+    ("fade", "now"): Slot(lambda m, t: (m.fade(t, dry_run=True) is None, False), whatever),
+    ("fade", "policy"): Slot(lambda m, t: (m.fade(policy=t, dry_run=True), None), never),
 }
 
 # Arguments that take no text; the numbers among them are tried below.
@@ -309,6 +326,12 @@ NUMBERS = {
     ("add_many", "vector"): lambda m, n: m.add_many([{"text": "x", "vector": [n] * TinyEmbedder.dimension}]),
     ("edit", "strength"): lambda m, n: m.edit(one(m), strength=n),
     ("attach", "weight"): lambda m, n: n,  # held by the handle, never written
+    ("context", "most_repeats"): lambda m, n: m.context("kept", most_repeats=n),
+    ("repeats", "limit"): lambda m, n: m.repeats(limit=n),
+    ("due", "k"): lambda m, n: m.due(n),
+    ("fade", "keep"): lambda m, n: m.fade(keep=n, dry_run=True),
+    ("fade", "below"): lambda m, n: m.fade(below=n, dry_run=True),
+    ("fade", "within"): lambda m, n: m.fade(within=n, dry_run=True),
 }
 NEITHER = {
     ("open", "create"),
@@ -327,12 +350,14 @@ NEITHER = {
     ("reindex", "progress"),
     ("attach", "store"),
     ("consolidate", "models"),
+    ("route", "routes"),
+    ("fade", "dry_run"),
 }
 
 
 def arguments() -> Iterator[tuple[str, str]]:
     """Every argument of every public method of `Memory`."""
-    for name, member in vars(Memory).items():
+    for name, member in members(Memory).items():
         function = getattr(member, "__func__", member)
         if name.startswith("_") or not inspect.isfunction(function):
             continue
@@ -341,7 +366,9 @@ def arguments() -> Iterator[tuple[str, str]]:
                 yield from ((name, field) for field in RecordFields.__annotations__)
             else:
                 yield name, parameter.name
-    yield from (("add_many", name) for name in inspect.signature(Memory.add).parameters if name != "self")
+    yield from (
+        ("add_many", name) for name in inspect.signature(Memory.add).parameters if name not in ("self", "repeats")
+    )
 
 
 def test_every_argument_of_every_public_verb_is_tried() -> None:

@@ -279,7 +279,7 @@ def test_a_few_that_are_kept_and_many_that_wait_are_on_one_scale(tmp_path: Path)
             memory.add_many(texts(200, start=1))
             return [hit.parts["dense"] for hit in memory.recall("ferry 17", k=10)]
 
-    assert dense("chroma") == pytest.approx(dense("exact"), rel=0.02)
+    assert dense("chroma") == pytest.approx(dense("exact"), rel=0.05, abs=0.01)
 
 
 # ── embedders that are down, or slow ─────────────────────────────────────────────────────────────────────────────────

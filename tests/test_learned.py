@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentmem import Cue, Memory
-from agentmem.recall.fuse import COVERAGE, NEIGHBOURS, again, outdone
+from agentmem.recall.fuse import NEIGHBOURS, again, outdone
 from agentmem.recall.presets import DEFAULT, PARTS, PRESETS
-from agentmem.recall.weights import BY_HAND, LEARNED, PRIOR, Weights
+from agentmem.recall.weights import BY_HAND, COVERAGE, LEARNED, PRIOR, Weights
 from benchmarks import train_ranker
 from benchmarks.train_ranker import FITTING, PLANES, Sample, figures, held_out, learn
 

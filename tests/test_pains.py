@@ -50,6 +50,7 @@ from agentmem.records import Scope, State
 from agentmem_stores.sql.jobs import Jobs
 from agentmem_stores.sql.ledger import FILE_NAME, open_sqlite
 from tests.commits import tell_commits
+from tests.faces import members
 from tests.fakes import TinyEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
@@ -208,6 +209,11 @@ ASYNC_VERBS: dict[str, Callable[[AsyncMemory, list[str], Path], Awaitable[Any]]]
     "export": lambda m, ids, out: m.export(out),
     "consolidate": lambda m, ids, out: m.consolidate("thoughts"),
     "working": lambda m, ids, out: m.working(),
+    "complete": lambda m, ids, out: m.complete("three"),
+    "familiarity": lambda m, ids, out: m.familiarity("four"),
+    "repeats": lambda m, ids, out: m.repeats(),
+    "due": lambda m, ids, out: m.due(),
+    "fade": lambda m, ids, out: m.fade(),
     "forget": lambda m, ids, out: m.forget(ids[0]),
     "restore": lambda m, ids, out: m.restore(ids[0]),
     "merge": lambda m, ids, out: m.merge(ids[0], ids[1]),
@@ -258,7 +264,7 @@ def test_pain_12_no_verb_works_on_the_event_loops_thread(tmp_path: Path) -> None
     finally:
         event.remove(Engine, "connect", connected)
     assert met == ASYNC_VERBS.keys()  # each did work that would have been seen
-    public = {name for name, member in vars(AsyncMemory).items() if inspect.iscoroutinefunction(member)}
+    public = {name for name, member in members(AsyncMemory).items() if inspect.iscoroutinefunction(member)}
     assert {name for name in public if not name.startswith("_")} - {"close"} == ASYNC_VERBS.keys()
 
 
@@ -559,9 +565,7 @@ def public_names() -> list[str]:
     lines = ["# agentmem", *sorted(agentmem.__all__)]
     for face in (Memory, AsyncMemory):
         lines += ["", f"# {face.__name__}"]
-        for name, member in sorted(vars(face).items()):
-            if name.startswith("_"):
-                continue
+        for name, member in sorted(members(face).items()):
             if isinstance(member, property):
                 lines.append(f"{name}: {inspect.signature(member.fget).return_annotation}")  # type: ignore[arg-type]
                 continue

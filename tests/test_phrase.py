@@ -56,6 +56,7 @@ def test_of_many_phrases_few_are_looked_for(memory: Memory, monkeypatch: pytest.
         return sound(positions)
 
     with memory:
+        memory.route({})  # the engine alone
         monkeypatch.setattr(type(memory._opened.view(memory.bound).ledger), "at", at)
         memory.recall(" ".join(f'"red boats, number {n}"' for n in range(70)), 5)
         assert len(read) <= 8 + 1  # and the hits

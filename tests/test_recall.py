@@ -44,8 +44,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
 
 
 def room(house: Memory) -> Memory:
-    """An empty memory, cheaper than a folder."""
-    return house.scope(f"room:{next(numbers)}")
+    """An empty memory, cheaper than a folder; the engine alone."""
+    (made := house.scope(f"room:{next(numbers)}")).route({})
+    return made
 
 
 # ── thirteen verbs ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from agentmem.cues import Cue
 from agentmem.errors import AgentMemError, InvalidInput, MemoryClosed, RecordNotFound
 from agentmem.memory import Memory
 from agentmem.records import Place, Record, Scope, Source, State
+from tests.faces import members
 from tests.fakes import DIMENSION, TinyEmbedder
 
 ALL: tuple[State, ...] = ("live", "forgotten", "replaced")
@@ -344,6 +345,13 @@ _ON_CLOSED: dict[str, Callable[[Memory], object]] = {
     "scope": lambda memory: memory.scope("inner").add("a"),
     "consolidate": lambda memory: memory.consolidate(),
     "working": lambda memory: memory.working(),
+    "router": lambda memory: memory.router,
+    "complete": lambda memory: memory.complete("a"),
+    "familiarity": lambda memory: memory.familiarity("a"),
+    "repeats": lambda memory: memory.repeats(),
+    "due": lambda memory: memory.due(),
+    "fade": lambda memory: memory.fade(),
+    "exposure": lambda memory: memory.exposure(),
 }
 
 
@@ -366,6 +374,7 @@ def test_a_closed_memory_says_so(tmp_path: Path, verb: str) -> None:
 def test_every_public_verb_was_tried_on_a_closed_memory() -> None:
     harmless = {
         "attach",
+        "detach",
         "bound",
         "check_open",
         "close",
@@ -374,9 +383,10 @@ def test_every_public_verb_was_tried_on_a_closed_memory() -> None:
         "is_owner",
         "open",
         "rehearse",
+        "route",
         "step",
         "stores",
         "url",
     }
-    public = {name for name in vars(Memory) if not name.startswith("_")}
+    public = set(members(Memory))
     assert public - harmless - _ON_CLOSED.keys() == set()

@@ -6,12 +6,13 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agentmem import Memory
+from agentmem import InvalidInput, Memory
 from agentmem.recall.presets import PRESETS
 from agentmem.router import ROUTES
 
@@ -42,8 +43,10 @@ def parts(memory: Memory, cue: str, engine: str = "learned") -> set[str]:
 @pytest.mark.parametrize(
     ("cue", "asked"),
     [
-        ("What happened at pier 3?", set()),  # a name's last word alone is no place of the scope's
+        ("What happened at pier 3?", {"episodic"}),
         ("What happened at harbour pier 3?", {"episodic"}),
+        ("What happened at the harbour?", {"episodic"}),
+        ("What happened at pier 9?", set()),
         ("Who was in the office?", {"episodic"}),
         ("Give me a summary of the trip.", {"chunks"}),
         ("Where does Ana live?", set()),
@@ -131,3 +134,40 @@ def test_a_store_that_cannot_be_opened_is_left_out_and_that_is_said_once(
             assert "episodic" not in hit.parts
     assert [line for line in caplog.messages if "without what episodic says" in line][1:] == []
     assert any("without what episodic says" in line for line in caplog.messages)
+
+
+def test_a_handle_may_go_by_rules_of_its_own(memory: Memory) -> None:
+    memory.route({**ROUTES, "chunks": ROUTES["chunks"]._replace(concerns=lambda question: "always", weight=1.5)})
+    found = memory.recall("tea")
+    assert [(one.store, one.why) for one in found.asked] == [("chunks", "always")]
+    assert max(hit.parts.get("chunks", 0.0) for hit in found) == pytest.approx(1.5)
+    assert memory.scope("user:ana").recall("tea") == []
+    memory.route({})
+    assert memory.recall("What happened at harbour pier 3?").asked == ()
+    for wrong in (None, {"chunks": 1.0}, ["chunks"]):
+        with pytest.raises(InvalidInput, match="routes must be"):
+            memory.route(wrong)  # type: ignore[arg-type]
+
+
+def test_what_a_recall_tells_of_whom_it_asked(memory: Memory) -> None:
+    found = memory.recall("Give me a summary of what happened at harbour pier 3.")
+    assert {one.store: one.why for one in found.asked} == {
+        "episodic": "it names a place",
+        "chunks": "it asks for an overview",
+    }
+    for one in found.asked:
+        assert (one.note, one.hits > 0, one.ms > 0) == ("", True, True)
+    assert memory.recall("tea").asked == ()
+
+
+def test_which_stores_a_memory_concerns(memory: Memory) -> None:
+    [here, *_] = memory.records()
+    assert memory.router.keeps(here)["episodic"] == "it happened somewhere"
+    nowhere = memory.add("Snow.", kind="fact")
+    assert "episodic" not in memory.router.keeps(nowhere)
+    assert "working" not in memory.router.keeps(nowhere)
+
+
+def test_everything_is_asked_only_to_compare(memory: Memory) -> None:
+    whole = replace(PRESETS["learned"], everything=True)
+    assert {one.store for one in memory.recall("tea", engine=whole).asked} == ROUTES.keys()

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from agentmem.embedding import embedding_text
 from agentmem.recall.forms import forms_of
 from agentmem.recall.languages import ENGLISH
-from agentmem.recall.text import terms_in
+from agentmem.recall.text import WORD, terms_in
 
 if TYPE_CHECKING:
     from agentmem.cues import Cue
@@ -146,6 +147,8 @@ class Corpus:
         self._dead = bytearray()
         self._words: dict[str, tuple[Ints, Ints]] = {}  # term → rows, ascending, and how often in each
         self._labels: dict[str, dict[str, Ints]] = {}  # column → value → rows, ascending
+        self._called: dict[str, list[str]] = {}  # how places are called → their names
+        self._calling = 0  # names of places that are in it
         self._sessions: dict[str, int] = {}  # their numbers
         self._names: list[str] = []
         self._terms_alive = 0
@@ -224,6 +227,7 @@ class Corpus:
     def _sweep(self) -> None:
         """Renumber the rows without the dead ones."""
         self.sweeps += 1
+        self._called, self._calling = {}, 0
         alive = ~np.frombuffer(bytes(self._dead), np.bool_)
         new_row = np.cumsum(alive, dtype=np.int32) - 1
         for name in ("_position", "_at", "_length", "_session"):
@@ -353,6 +357,16 @@ class Corpus:
     def values(self, column: str) -> Collection[str]:
         """What some record, perhaps a dead one, has in this column; `speaker` and `place` folded in case."""
         return self._labels.get(column, {}).keys()
+
+    def places_called(self, words: str) -> list[str]:
+        """The places whose path, or its last part, is called so: of "harbour/pier 3", "harbour pier 3" and "pier 3"."""
+        names = self._labels.get("place", {})
+        for name in islice(names, self._calling, None):
+            path = [" ".join(WORD.findall(part)) for part in name.split("/")]
+            for said in {" ".join(path), path[-1]}:
+                self._called.setdefault(said, []).append(name)
+        self._calling = len(names)
+        return self._called.get(words, [])
 
     def labelled(self, column: str, value: str) -> NDArray[np.intc]:
         """Live rows that have this value, ascending."""

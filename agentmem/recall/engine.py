@@ -5,23 +5,24 @@ It knows no storage beyond a `View`, no verbs, and no signal by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cues import Cue, Hit
+from agentmem.cues import Cue, Hit, Hits
 from agentmem.embedding import unit_rows
 from agentmem.errors import IndexUnavailable, InvalidInput
 from agentmem.recall.corpus import Rows
 from agentmem.recall.fuse import Asked, Candidates, fuse, fuse_ranks
-from agentmem.recall.presets import Preset
+from agentmem.recall.hearing import Heard, Voice, hear
+from agentmem.recall.presets import Preset, with_heard
 from agentmem.recall.reading import read
 from agentmem.recall.signal import Question, Said
 from agentmem.recall.view import View
-from agentmem.recall.weights import Table
+from agentmem.recall.weights import Table, beside
 
 if TYPE_CHECKING:
     from agentmem.records import Record
@@ -48,20 +49,33 @@ def embedded(view: View, cue: Cue) -> Embedded:
     return view.embed_cue(cue.text) if cue.text.strip() else (None, None)
 
 
-def recall(view: View, cue: Cue, k: int, *, preset: Preset, explain: bool = False) -> list[Hit]:
+def recall(
+    view: View,
+    cue: Cue,
+    k: int,
+    *,
+    preset: Preset,
+    voices: Callable[[Question], Sequence[Voice]],
+    explain: bool = False,
+) -> Hits:
     """The `k` best hits, ties by order of writing; with `explain`, up to `k` losers after them, and up to `k` of those
-    that the cue's filters kept out."""
+    that the cue's filters kept out. `voices` says which stores the question is put to: no lock is held meanwhile."""
     made = embedded(view, cue)
     with view.lock:
         view.refresh()
-        try:
-            judged = _judged(question_of(view, cue, made), k, preset, explain)
-            view.answered()
-        except IndexUnavailable as error:
-            view.fall_back(error)
-            judged = _judged(question_of(view, cue, made), k, preset, explain)
+        question, stood = question_of(view, cue, made), view.followed
+        called, heard = voices(question) if len(question.allowed) else (), Heard()
+        if not called:
+            judged = _answered(view, question, k, preset, explain)
+    if called:
+        heard = hear(called, cue if made[0] is None else replace(cue, vector=tuple(made[0].tolist())))
+        with view.lock:
+            view.refresh()
+            if (view.followed, view.corpus, view.index) != (stood, question.corpus, question.index):
+                question = question_of(view, cue, made)
+            judged = _answered(view, question, k, with_heard(preset, heard), explain)
     found = {record.position: record for record in view.ledger.at([one.position for one in judged])}
-    return [
+    hits = (
         Hit(
             record=record,
             score=one.score,
@@ -73,7 +87,19 @@ def recall(view: View, cue: Cue, k: int, *, preset: Preset, explain: bool = Fals
         for one in judged
         # Erased or forgotten by another process between the two reads.
         if (record := found.get(one.position)) is not None and record.state == "live"
-    ]
+    )
+    return Hits(hits, heard.asked)
+
+
+def _answered(view: View, question: Question, k: int, preset: Preset, explain: bool) -> list[_Judged]:
+    """Hold the view's lock."""
+    try:
+        judged = _judged(question, k, preset, explain)
+        view.answered()
+    except IndexUnavailable as error:
+        view.fall_back(error)
+        judged = _judged(replace(question, index=view.index), k, preset, explain)
+    return judged
 
 
 class _Judged(NamedTuple):
@@ -157,6 +183,8 @@ class _Ranking(NamedTuple):
 def _ranking(question: Question, preset: Preset, wanted: int) -> _Ranking:
     """`wanted` of them at least, if there are so many."""
     table = preset.weighting(question)
+    if question.reading.beside:
+        table = beside(table, question.reading.beside)
     asked = asked_of(question, preset, table)
     if not asked:
         found = Candidates(np.empty(0, np.intp), [], np.empty((0, 0)))

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 
 from agentmem.recall.corpus import Corpus, Rows, distinct
 from agentmem.recall.signal import Evidence, Question, Signal
-from agentmem.recall.weights import Table, Weights
+from agentmem.recall.weights import COVERAGE, Table, Weights
 
 __all__ = [
-    "COVERAGE",
     "NEIGHBOURS",
     "Asked",
     "Candidates",
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 NEIGHBOURS = "neighbours"  # the part that a record has from the turns beside it
-COVERAGE = "coverage"  # the part that it loses to better ones of its session
 _CORE = 32  # of each signal: by these and those beside them the scales are set, however many are wanted
 _REACH = 2
 _RANKED = 100  # of each signal, when ranks are fused

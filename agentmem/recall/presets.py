@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from agentmem.errors import InvalidInput
 from agentmem.recall import forms
-from agentmem.recall.fuse import COVERAGE, NEIGHBOURS
+from agentmem.recall.fuse import NEIGHBOURS
 from agentmem.recall.signal import Signal
 from agentmem.recall.signals.date import Date
 from agentmem.recall.signals.dense import Dense
@@ -23,23 +23,25 @@ from agentmem.recall.signals.prior import Prior
 from agentmem.recall.signals.role import Role
 from agentmem.recall.signals.session import Session
 from agentmem.recall.signals.speaker import Speaker
-from agentmem.recall.weights import BY_HAND, Weighting, Weights, fixed, learned
+from agentmem.recall.weights import BY_HAND, COVERAGE, Weighting, Weights, fixed, learned
 
 if TYPE_CHECKING:
-    from agentmem.recall.stores import Speaking
+    from agentmem.recall.hearing import Heard
 
-__all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset", "with_stores"]
+__all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset", "with_heard"]
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """What `recall` goes by. The order of the signals does not matter. `by_rank`: not scores are fused, but ranks.
-    `stores`: the scope's stores are asked what the router thinks they know."""
+    `stores`: the scope's stores are asked what the router thinks they know; with `everything`, all of them whatever is
+    asked, to compare."""
 
     signals: tuple[Signal, ...]
     weighting: Weighting
     by_rank: bool = False
     stores: bool = False
+    everything: bool = False
 
 
 _PLAIN: Final = (
@@ -84,7 +86,10 @@ PRESETS: Final[Mapping[str, Preset]] = {
     DEFAULT: Preset((*_PLAIN, *_SUBTLE), learned, stores=True),
 }
 # What a hit's parts may be called, by whichever engine.
-PARTS: Final = frozenset(signal.name for one in PRESETS.values() for signal in one.signals) | {NEIGHBOURS, COVERAGE}
+PARTS: Final = frozenset(signal.name for one in PRESETS.values() for signal in one.signals) | {
+    NEIGHBOURS,
+    COVERAGE,
+}
 
 
 def preset(name: str | Preset) -> Preset:
@@ -96,14 +101,15 @@ def preset(name: str | Preset) -> Preset:
     return PRESETS[name]
 
 
-def with_stores(chosen: Preset, stores: Iterable[Speaking]) -> Preset:
-    """The same, and these stores are heard too."""
-    heard = {store.name: store for store in stores}
-    if not heard:
-        return chosen
-    own = {name: store.weights for name, store in heard.items()}
-    return replace(
-        chosen,
-        signals=(*chosen.signals, *heard.values()),
-        weighting=lambda question: {**chosen.weighting(question), **own},
-    )
+def with_heard(chosen: Preset, heard: Heard) -> Preset:
+    """The same, and what stores said counts too."""
+    if heard.signals:
+        weighting = chosen.weighting
+        chosen = replace(
+            chosen,
+            signals=(*chosen.signals, *heard.signals),
+            weighting=lambda question: {**weighting(question), **heard.weights},
+        )
+    for change in heard.changes:
+        chosen = change(chosen)
+    return chosen

@@ -8,6 +8,7 @@ raises what fits, and what was read wrongly hides nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +25,7 @@ _QUOTED = re.compile(
     '"([^"]{1,200})"|\u201c([^\u201d]{1,200})\u201d|\u00ab([^\u00bb]{1,200})\u00bb|\u300c([^\u300d]{1,200})\u300d'
 )
 _LONGEST_NAME: Final = 5  # words
+_SAME_NAME: Final = 16  # places of one name: "room 1" of every house is nowhere
 _LONGEST_CUE: Final = 16_000  # characters of a cue that are read: a pasted document names everybody
 # The first that stands in the text decides.
 _ANSWERS: Final = {
@@ -43,13 +45,23 @@ _OF_ASSISTANT = re.compile(
     r"|\bthe assistant\b",
     re.I,
 )
+# What stands right beside something in its conversation is asked for, not the thing itself. "What did she do after the
+# race?" does not: that may be told anywhere.
+_AT_ONCE: Final = r"\b(?:right|just|immediately|directly|straight)"
+_BESIDE: Final = {
+    "before": rf"{_AT_ONCE} before\b|\bwhat (?:came|comes) before\b|\bled up to\b",
+    "after": rf"{_AT_ONCE} after\b|\bwhat (?:followed|was next|(?:came|comes) after)\b"
+    r"|\b(?:came|comes|happened|was said|was told) next\b",
+}
+_NEXT_TO = {where: re.compile(pattern, re.I) for where, pattern in _BESIDE.items()}
 _ASKED = re.compile("|".join(rf"(?P<g{n}>\b(?:{pattern})\b)" for n, pattern in enumerate(_ANSWERS.values())), re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Names are folded in case, as the corpus has them. `answer` is "" when the cue asks for nothing in particular.
-    `of_assistant`: it asks for what the assistant said."""
+    `of_assistant`: it asks for what the assistant said. `beside`: it asks for what stood right "after" or "before" what
+    its words tell of."""
 
     phrases: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
@@ -57,6 +69,7 @@ class Reading:
     dates: tuple[Span, ...] = ()
     answer: str = ""
     of_assistant: bool = False
+    beside: str = ""
 
 
 def read(text: str, corpus: Corpus, now: datetime | None = None) -> Reading:
@@ -69,11 +82,14 @@ def read(text: str, corpus: Corpus, now: datetime | None = None) -> Reading:
     answer = "" if found is None else asked[int((found.lastgroup or "g0")[1:])]
     return Reading(
         phrases=tuple(phrase for phrase in phrases if phrase),
-        speakers=_named(words, corpus, "speaker"),
-        places=_named(words, corpus, "place"),
+        speakers=_named(
+            words, lambda name: _live([name] if name in corpus.values("speaker") else [], "speaker", corpus)
+        ),
+        places=_named(words, lambda name: _live(corpus.places_called(name), "place", corpus)),
         dates=_dates(text, corpus, datetime.now(UTC) if now is None else now),
         answer=answer,
         of_assistant=_OF_ASSISTANT.search(text) is not None,
+        beside=next((where for where, pattern in _NEXT_TO.items() if pattern.search(text)), ""),
     )
 
 
@@ -97,16 +113,19 @@ def _happened(event: str, corpus: Corpus) -> datetime | None:
     return moment(int(corpus.times()[best])) if held >= sum(rarity.values()) / 2 else None
 
 
-def _named(words: list[str], corpus: Corpus, column: str) -> tuple[str, ...]:
-    """The values of the column whose words stand in the text in a row, the longest of overlapping ones, each once."""
-    names = corpus.values(column)
+def _live(names: Sequence[str], column: str, corpus: Corpus) -> list[str]:
+    return [name for name in names if len(corpus.labelled(column, name))]
+
+
+def _named(words: list[str], called: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
+    """The names whose words stand in the text in a row, the longest of overlapping ones, each once."""
     found: dict[str, None] = {}
     start = 0
     while start < len(words):
         for length in range(min(_LONGEST_NAME, len(words) - start), 0, -1):
-            name = " ".join(words[start : start + length])
-            if name in names and len(corpus.labelled(column, name)):
-                found[name] = None
+            names = called(" ".join(words[start : start + length]))
+            if 0 < len(names) <= _SAME_NAME:
+                found.update(dict.fromkeys(names))
                 start += length - 1
                 break
         start += 1

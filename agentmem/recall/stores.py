@@ -1,29 +1,26 @@
-"""The stores of one scope: what its memory does for them, and how recall hears them.
+"""The stores of one scope: what its memory does for them, how they are opened, and how they follow the journal.
 
-A store follows the journal before it is asked, and its hits become evidence, one signal more. One that fails says so
-once in the log and is left out: recall is never the worse for it.
+How recall asks them is `hearing`'s to know, and which of them the router's.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from agentmem.cues import Cue, Hit
+from agentmem.cues import Cue
 from agentmem.embedding import Embedder, embed_checked
 from agentmem.errors import AgentMemError
 from agentmem.index import Matches
 from agentmem.ledger import Draft, Reader, ScopedLedger
-from agentmem.recall.corpus import Rows
 from agentmem.recall.engine import embedded
-from agentmem.recall.pause import Pause
-from agentmem.recall.signal import Evidence, Question, Scores, Signal
+from agentmem.recall.hearing import PATIENCE_S, Fault, Said, of_this_scope
 from agentmem.recall.view import View
 from agentmem.recall.weights import Weights
 from agentmem.records import Change
@@ -33,29 +30,31 @@ from agentmem.store import Host, Models, Report, Store
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agentmem.writing import Writing
+    from agentmem.writing import Writer, Writing
 
-__all__ = ["AllStores", "Attached", "ScopeHost", "Speaking", "Stores"]
+__all__ = ["AllStores", "Attached", "ScopeHost", "Stores"]
 
+log = logging.getLogger("agentmem")
 _DEPTH = 64  # hits asked of a store
 _BATCH = 256  # changes handed over at once: recalls wait that long for a store that catches up
 _LAG = 1_000  # changes that a recall lets a store follow before it goes on without it
 
 
-class Speaking(Signal, Protocol):
-    """A store as a signal: it brings its own weight."""
-
-    @property
-    def weights(self) -> Weights: ...
-
-
 class ScopeHost:
-    """What a memory does for the stores of one scope, by the view that answers its recalls at the moment."""
+    """What a memory does for a store of one scope, by the view that answers its recalls at the moment.
+
+    Its lock is not the view's: a store that hangs holds nobody up but those who ask it.
+    """
 
     def __init__(self, view: Callable[[], View], writing: Writing, stores: Callable[[], Stores]) -> None:
         self._view = view
         self._writing = writing
         self._stores = stores
+        self._lock = threading.RLock()
+
+    def another(self) -> ScopeHost:
+        """The same, for another store: with a lock of its own."""
+        return ScopeHost(self._view, self._writing, self._stores)
 
     @property
     def ledger(self) -> ScopedLedger:
@@ -66,8 +65,8 @@ class ScopeHost:
         return self._view().embeddings.embedder
 
     @property
-    def lock(self) -> AbstractContextManager[Any]:
-        return self._view().lock
+    def lock(self) -> threading.RLock:
+        return self._lock
 
     @property
     def reach(self) -> int:
@@ -109,14 +108,24 @@ class ScopeHost:
     def write(self, plan: Callable[[Reader], Iterable[Draft]], cause: str) -> list[Change]:
         return self._writing.run(lambda writer: writer.write(plan(writer.reader), cause))
 
+    def note(self, verb: str, said: Iterable[tuple[str, str]]) -> list[Change]:
+        listed = list(said)
+
+        def work(writer: Writer) -> list[Change]:
+            here = {record.id: record for record in writer.reader.get([id for id, _ in listed])}
+            drafts = ((Draft(verb, id, {}, {}, here[id]), cause) for id, cause in listed if id in here)
+            return [change for draft, cause in drafts for change in writer.write([draft], cause)]
+
+        return self._writing.run(work)
+
     def store(self, name: str) -> Store:
         return self._stores()[name]
 
 
 class Attached:
-    """A store that one scope's recall listens to."""
+    """A store that one scope's recalls may ask, with every question or as a router says."""
 
-    relative = False
+    why = "attached: asked with every question"
 
     def __init__(
         self, name: str, store: Store, host: Host, weight: float, wake: Callable[[], None] = lambda: None
@@ -124,17 +133,17 @@ class Attached:
         self.name = name
         self.store = store
         self.weights = Weights(weight)
-        self._host = host
+        self.fault = Fault()
+        self.host = host
         self._wake = wake
-        self._pause = Pause()
 
     def follow(self, most: float = math.inf, stop: Callable[[], bool] = lambda: False) -> int:
         """Hand over the changes the store has not seen, up to `most` or until it goes no further; their number."""
         seen = 0
         while seen < most and not stop():
-            with self._host.lock:
+            with self.host.lock:
                 before = self.store.cursor
-                changes = self._host.ledger.changes(after=before, limit=_BATCH)
+                changes = self.host.ledger.changes(after=before, limit=_BATCH)
                 if not changes:
                     break
                 self.store.apply(changes)
@@ -143,14 +152,23 @@ class Attached:
             seen += len(changes)
         return seen
 
-    @property
-    def well(self) -> bool:
-        """False for a while after it failed when it was asked."""
-        return self._pause.over
+    def try_to_follow(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """As `follow`; a store that is busy for long, or fails, is left as it is, and that is logged."""
+        if not self.host.lock.acquire(timeout=PATIENCE_S):
+            log.warning("%s is busy: what was written is not told to it yet", self.name)
+            return
+        try:
+            self.follow(stop=stop)
+        except AgentMemError as error:  # closed, locked or full: when it is asked, it tries again
+            log.debug("%s does not follow the journal: %s", self.name, error)
+        except Exception as error:  # noqa: BLE001  # a store is anybody's program
+            log.warning("%s does not follow the journal: %r", self.name, error)
+        finally:
+            self.host.lock.release()
 
     def rebuild(self) -> int:
         """Derive everything anew; the change up to which that is done."""
-        with self._host.lock:
+        with self.host.lock:
             self.store.rebuild()
         self.follow()
         return self.store.cursor
@@ -159,26 +177,17 @@ class Attached:
         self.follow()
         return self.store.consolidate(now, models)
 
-    def ask(self, question: Question, depth: int = _DEPTH) -> Evidence | None:
-        if not self._pause.over:
-            return None
-        cue = question.cue
-        if cue.vector is None and question.vector is not None:
-            cue = replace(cue, vector=tuple(question.vector.tolist()))
-        try:
-            if self.follow(_LAG) >= _LAG:  # the first question to it, of a large scope
-                self._wake()
-            said = self.store.recall(cue, depth)
-        except AgentMemError as error:  # the ledger is locked or full, and it cannot keep what it derives
-            self._pause.failed(f"recall goes on without what {self.name} says: %s", error)
-            return None
-        self._pause.worked()
-        hits = [hit for hit in said if math.isfinite(hit.score)]
-        # What a store says is looked up again: it may name records that are gone, or never were in this scope.
-        ledger = self._host.ledger
-        positions = {record.id: record.position for record in ledger.get([hit.record.id for hit in hits])}
-        known = {positions[hit.record.id]: hit for hit in reversed(hits) if hit.record.id in positions}
-        return _StoreEvidence(known, question) if known else None
+    def caught_up(self) -> Store:
+        """The store, having followed: to the end, or as far as a recall waits for."""
+        if self.follow(_LAG) >= _LAG:  # the first question to it, of a large scope
+            self._wake()
+        return self.store
+
+    def say(self, cue: Cue, depth: int = _DEPTH) -> Said:
+        store = self.caught_up()
+        with self.host.lock:
+            hits = store.recall(cue, depth)
+        return of_this_scope(hits, self.host.ledger)
 
 
 class Stores(Mapping[str, Store]):
@@ -187,7 +196,13 @@ class Stores(Mapping[str, Store]):
     def __init__(self, view: Callable[[], View], writing: Writing) -> None:
         self._host = ScopeHost(view, writing, lambda: self)
         self._open: dict[str, Attached] = {}
-        self._faults: dict[str, Pause] = {}
+        self._opening: dict[str, threading.Lock] = {}
+        self._faults: dict[str, Fault] = {}
+        self._wanted: set[str] = set()  # to be opened in the background
+        self._looked: set[str] = set()  # whether they were kept
+        self._following: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = threading.Event()
 
     @property
     def host(self) -> ScopeHost:
@@ -209,34 +224,69 @@ class Stores(Mapping[str, Store]):
         attached.follow()
         return attached.store
 
-    def opened(self, name: str, weight: float = 1.0) -> Attached:
+    def opened(self, name: str) -> Attached:
         """As it stands, which may be behind."""
-        with self._host.lock:
+        found = self._open.get(name)
+        if found is not None:
+            return found
+        with self._opening.setdefault(name, threading.Lock()):  # one that hangs while it opens keeps no other waiting
             found = self._open.get(name)
             if found is None:
-                store = cast(Store, load(STORES, name)(self._host))
-                found = self._open[name] = Attached(name, store, self._host, weight, self._host.wake)
+                host = self._host.another()
+                found = Attached(name, cast(Store, load(STORES, name)(host)), host, 1.0, self._host.wake)
+                self._open[name] = found
             return found
 
-    def heard(self, name: str) -> Attached | None:
-        """As `opened`, for a recall: one that cannot be opened is left out, and that is said once."""
-        pause = self._faults.setdefault(name, Pause())
-        if not pause.over:
-            return None
-        try:
-            found = self.opened(name)
-        except AgentMemError as error:
-            pause.failed(f"recall goes on without what {name} says: %s", error)
-            return None
-        pause.worked()
-        return found
+    def open_beside(self, name: str) -> None:
+        """Have a store opened, and follow, in the background."""
+        if name in self and name not in self._open:
+            self._wanted.add(name)
+            self.follow_beside()
 
-    def follow(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Let those that are open catch up, beside recalls."""
+    def standing(self, name: str) -> Store | None:
+        """The store as it stands, if it is open or was kept: what nobody had use for yet is not derived for this."""
+        found = self._open.get(name)
+        if found is None and name in self and name not in self._looked and self.fault(name).over:
+            self._looked.add(name)
+            try:
+                found = self.opened(name) if self._host.ledger.segments(name) else None
+            except AgentMemError as error:
+                self.fault(name).failed(f"recall goes on without what {name} says: %s", error)
+        return None if found is None else found.store
+
+    def fault(self, name: str) -> Fault:
+        """How long a recall leaves this store alone after it failed, opening included."""
+        return self._faults.setdefault(name, Fault())
+
+    def follow(self) -> None:
+        """Let those that are open catch up. One that fails or hangs holds up none of the others."""
         if self._open:
             self._host.caught_up()
         for attached in list(self._open.values()):
-            attached.follow(stop=stop)
+            attached.try_to_follow(self._closed.is_set)
+
+    def follow_beside(self) -> None:
+        """The same on a thread of its own, one at a time, opening first what is wanted: what is called is somebody's
+        program, and may hang."""
+        with self._starting:
+            running = self._following is not None and self._following.is_alive()
+            if (self._open or self._wanted) and not running and not self._closed.is_set():
+                self._following = threading.Thread(target=self._followed, name="agentmem-stores", daemon=True)
+                self._following.start()
+
+    def _followed(self) -> None:
+        try:
+            while self._wanted:
+                self.opened(self._wanted.pop())
+            self.follow()
+        except AgentMemError as error:  # closed, locked or full: the recall that needs them tries again
+            log.debug("in the background: %s", error)
+
+    def close(self) -> None:
+        """Wait a little for what follows in the background."""
+        self._closed.set()
+        if self._following is not None and self._following is not threading.current_thread():
+            self._following.join(PATIENCE_S)
 
 
 class AllStores(Mapping[str, Store]):
@@ -263,31 +313,3 @@ class AllStores(Mapping[str, Store]):
         self._installed.host.caught_up()
         attached.follow()
         return attached.store
-
-
-class _StoreEvidence:
-    """The store's scores, on whatever scale, brought to ½ (its last hit) to 1 (its best); the unnamed get nothing."""
-
-    def __init__(self, hits: dict[int, Hit], question: Question) -> None:
-        rows = question.corpus.rows_of(list(hits))
-        heard = zip(rows.tolist(), hits.values(), np.isin(rows, question.allowed).tolist(), strict=True)
-        self._hits: dict[int, Hit] = {
-            row: hit for row, hit, is_allowed in reversed(list(heard)) if is_allowed
-        }  # by row, best first
-        said = [hit.score for hit in self._hits.values()]
-        self._low, self._high = min(said, default=0.0), max(said, default=0.0)
-
-    def best(self, depth: int) -> Rows:
-        return np.array(list(self._hits)[:depth], np.intp)
-
-    def scores(self, rows: Rows) -> Scores:
-        return np.array([self._scaled(self._hits.get(row)) for row in rows.tolist()], np.float32)
-
-    def _scaled(self, hit: Hit | None) -> float:
-        if hit is None:
-            return math.nan
-        span = self._high - self._low
-        return 0.5 + 0.5 * (hit.score - self._low) / span if span > 0 else 1.0
-
-    def reasons(self, rows: Rows) -> list[str]:
-        return [self._hits[row].verdict if row in self._hits else "" for row in rows.tolist()]

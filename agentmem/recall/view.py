@@ -87,6 +87,11 @@ class View:
                 self._head = max(self._head, head)
         return True
 
+    @property
+    def followed(self) -> int:
+        """The change up to which the words are up to date."""
+        return self._followed
+
     def wake(self) -> None:
         """Let whoever works in the background come by."""
         self._wake()

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BY_HAND",
+    "COVERAGE",
     "LEARNED",
     "PRIOR",
     "Table",
     "Weighting",
     "Weights",
     "assistant_share",
+    "beside",
     "fixed",
     "inheriting",
     "learned",
@@ -52,6 +54,28 @@ Weighting: TypeAlias = "Callable[[Question], Table]"
 def inheriting(own: float) -> Weights:
     """With a record's due of the turns beside it: its answer often stands next to the words of its question."""
     return Weights(own, 0.4 * own, 0.25 * own, 0.1 * own)
+
+
+COVERAGE: Final = "coverage"  # the part that a record loses to better ones of its session, and beside it
+# The signals that tell how well a record's words fit those of a question.
+_OF_WORDS: Final = frozenset({"lexical", "dense", "late", "late window", "phrase"})
+_ITSELF: Final = 0.3  # of the due of the record that the words tell of, when what stood beside it is asked for
+
+
+def beside(table: Table, where: str) -> Table:
+    """The same for a question that asks for what stood right after, or before, what its words tell of: the record
+    beside the one that fits has its due."""
+    found = {}
+    for name, weights in table.items():
+        if name in _OF_WORDS:
+            due = weights.own + weights.before + weights.after
+            own = _ITSELF * weights.own
+            found[name] = Weights(own, due, 0.0) if where == "after" else Weights(own, 0.0, due)
+        elif name == COVERAGE:  # it may stand next to a better one
+            found[name] = Weights(weights.own)
+        else:
+            found[name] = weights
+    return found
 
 
 def fixed(table: Table) -> Weighting:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.stores [NAME ...] [--json FILE]
 
-NAME is pmi, places, chunks or thoughts; all when none is given. Every figure is seeded; a few minutes on one core.
-What each adds to recall is measured apart, by `benchmarks.stores.recall`.
+NAME is pmi, places, chunks, thoughts, links, recognition, repeats or rehearsal; all when none is given. Every figure is
+seeded; some minutes on one core. What each adds to recall is measured apart, by `benchmarks.stores.recall`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from benchmarks.measure import keep, machine_line
 from benchmarks.stores.row import Row
 
-MODULES: Final = ("pmi", "places", "chunks", "thoughts")
+MODULES: Final = ("pmi", "places", "chunks", "thoughts", "links", "recognition", "repeats", "rehearsal")
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +19,7 @@ from typing import Any, Final
 
 from agentmem import Memory
 from agentmem.embedding import Embedder, open_embedder
-from agentmem.recall.presets import DEFAULT, Preset, preset, with_stores
-from agentmem.recall.stores import Attached
+from agentmem.recall.presets import DEFAULT, Preset, preset
 from agentmem_apps.evaluate import beam, locomo
 from agentmem_apps.evaluate.dataset import Conversation, Dataset
 from agentmem_apps.evaluate.metrics import mean, score
@@ -28,21 +27,22 @@ from agentmem_apps.importers.run import write
 from benchmarks.measure import keep
 
 WEIGHTS: Final = (0.1, 0.3, 1.0)
-STORES: Final = ("working", "longterm", "chunks")  # neither set names a place
+STORES: Final = ("working", "longterm", "chunks", "links")  # neither set names a place
 _DEPTH: Final = 50
 Found = dict[str, float]
 
 
-def engines(memory: Memory) -> dict[str, Preset]:
-    """The default engine alone, as routed, and with each store at each weight."""
+def engines(memory: Memory) -> Iterator[tuple[str, Preset]]:
+    """The default engine alone, as routed, and with each store at each weight; a store is attached while it is out."""
     whole = preset(DEFAULT)
     alone = replace(whole, stores=False)
-    made = {"without": alone, "routed": whole}
+    yield "without", alone
+    yield "routed", whole
     for name in STORES:
         for weight in WEIGHTS:
-            speaking = Attached(name, memory.stores[name], memory.host, weight)
-            made[f"{name} × {weight}"] = with_stores(alone, [speaking])
-    return made
+            memory.attach(name, weight=weight)
+            yield f"{name} × {weight}", alone
+            memory.detach(name)
 
 
 def asked(conversation: Conversation, embedder: Embedder) -> dict[str, list[tuple[str, Mapping[str, float]]]]:
@@ -50,7 +50,7 @@ def asked(conversation: Conversation, embedder: Embedder) -> dict[str, list[tupl
     with TemporaryDirectory() as folder, Memory.open(Path(folder) / "m", embedder=embedder) as memory:
         write(memory, conversation.records(memory.bound), cause="evaluate")
         memory.flush()
-        found = {name: _scored(memory, conversation, engine) for name, engine in engines(memory).items()}
+        found = {name: _scored(memory, conversation, engine) for name, engine in engines(memory)}
         memory.consolidate("thoughts")
         memory.flush()
         return {**found, "consolidated": _scored(memory, conversation, preset(DEFAULT))}

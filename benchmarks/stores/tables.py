@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["measured_table", "recall_table"]
+__all__ = ["measured_table", "recall_table", "routing_table"]
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
 SETS: Final = (("locomo", "LoCoMo"), ("beam", "BEAM-100K"))
@@ -52,4 +52,28 @@ def recall_table() -> list[str]:
     for name in next(iter(found.values())):
         cells = [f"{100 * found[data][name][f'recall@{k}']:.1f}" for data, _ in SETS for k in (5, 10, 20)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def routing_table() -> list[str]:
+    """Who finds what of six kinds of questions, and what the gate learns."""
+    found = _result("routing")["embedders"]
+    kinds = list(next(iter(found.values()))["arms"]["engine"]["kinds"])
+    lines = [
+        "Whom to ask (`python -m benchmarks.routing`; questions of six kinds about an invented town; the rules were",
+        "written with such questions in view; recall@10 in percent; of a question, how many stores were asked, and how",
+        "many milliseconds they took together). Each store alone, the engine alone, what the router asks, everything",
+        "asked of everybody. Then another town, of which half of the questions teach and the other half is asked: by",
+        "the rules, by rules turned round so that each leads to a wrong store, and by both once they were taught:",
+        "",
+        "| embedder | who | mean | " + " | ".join(kinds) + " | asked | ms |",
+        "|---|---|---|" + "---|" * (len(kinds) + 2),
+    ]
+    for embedder, told in found.items():
+        for part in ("arms", "learning"):
+            for name, one in told[part].items():
+                if isinstance(one, dict):
+                    shares = " | ".join(f"{100 * one['kinds'][kind]:.1f}" for kind in kinds)
+                    cost = f"{one['asked']:.1f} | {one['stores_ms']:.1f}" if one["asked"] else "– | –"
+                    lines.append(f"| `{embedder}` | {name} | {100 * one['mean']:.1f} | {shares} | {cost} |")
     return lines

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from agentmem.blas import product
 from agentmem.cues import Cue, Hit
 from agentmem.embedding import unit_rows
-from agentmem.errors import InvalidInput, LedgerError, RecordNotFound
-from agentmem.ledger import Delta, Draft, Reader, Segment, Transaction
+from agentmem.errors import InvalidInput, RecordNotFound
+from agentmem.ledger import Delta, Draft, Reader
 from agentmem.recall.corpus import micros, moment
 from agentmem.recall.levels import attend, two_stage
 from agentmem.records import Change, Record
@@ -204,19 +204,9 @@ class ChunkMemory(Projection):
             "ended": sorted(self._ended),
             "made": [[position, *made] for position, made in self._made.items()],
         }
-        segment, anew = Segment(self._cursor, pack(told, **arrays)), anew or self._unread
-
-        def put(transaction: Transaction) -> None:
-            standing = [one.until for one in transaction.segments(self.name)]
-            if anew or not standing or standing[-1] < segment.until:  # else another process has come further
-                transaction.put_segment(self.name, segment, standing=standing, kept=0)
-
         self._news = 0
-        try:
-            self.host.ledger.transact(put)
+        if self._put_one(pack(told, **arrays), anew=anew or self._unread):
             self._unread = False
-        except LedgerError as error:  # full, locked or read-only: tried again when as much has changed
-            log.debug("%s is not kept: %s", self.name, error)
 
     # ── recall ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -27,7 +27,7 @@ from agentmem.store import Host, Models, Report
 from agentmem.undo import undone
 from agentmem.values import Json
 
-__all__ = ["Event", "Fold", "Projection", "experienced", "pack", "unpack"]
+__all__ = ["Event", "Fold", "Projection", "WithoutVectors", "experienced", "pack", "unpack"]
 
 log = logging.getLogger("agentmem")
 S = TypeVar("S")
@@ -138,6 +138,23 @@ class Projection(ABC):
     def _keep(self, *, anew: bool = False) -> None:
         """Keep what is derived; with `anew` in place of all that was kept."""
 
+    def _put_one(self, data: bytes, *, anew: bool = False) -> bool:
+        """Keep this alone, complete up to the cursor, unless another process has come as far; with `anew`, in any case.
+        False when the ledger is full, locked or read-only: then it is tried again later."""
+        segment = Segment(self._cursor, data)
+
+        def put(transaction: Transaction) -> None:
+            standing = [one.until for one in transaction.segments(self.name)]
+            if segment.until and (anew or not standing or standing[-1] < segment.until):
+                transaction.put_segment(self.name, segment, standing=standing, kept=0)
+
+        try:
+            self.host.ledger.transact(put)
+        except LedgerError as error:
+            log.debug("%s is not kept: %s", self.name, error)
+            return False
+        return True
+
     @abstractmethod
     def recall(self, cue: Cue, k: int) -> list[Hit]: ...
 
@@ -146,6 +163,38 @@ class Projection(ABC):
 
     def consolidate(self, now: datetime, models: Models | None = None) -> Report:
         return Report("nothing to do")
+
+
+class WithoutVectors(Projection, ABC):
+    """A projection into which no vector goes: it waits for none, and another embedder changes nothing."""
+
+    @property
+    def _stamp(self) -> list[Json]:
+        return [self.name, self.version, self.settings]
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        with self.host.lock:
+            fresh = [change for change in changes if change.seq > self._cursor]
+            if fresh:
+                self._follow(fresh, self.host.ledger.changed(self._cursor, len(fresh)))
+                self._cursor = fresh[-1].seq
+                if self._due():
+                    self._keep()
+
+    def rebuild(self) -> None:
+        with self.host.lock:
+            self._reset()
+            self._catch_up()
+            self._keep(anew=True)
+
+    def _catch_up(self) -> None:
+        """Follow the journal to its end. Hold the lock."""
+        while changes := self.host.ledger.changes(after=self._cursor, limit=WINDOW):
+            self.apply(changes)
+
+    @abstractmethod
+    def _due(self) -> bool:
+        """Whether so much is new that it is worth keeping."""
 
 
 class Event(NamedTuple):
@@ -298,6 +347,11 @@ class Fold(Projection, ABC):
         except UNREADABLE as error:
             log.info("%s of %s is derived anew: %s", self.name, self.host.ledger.scope, error)
             self._reset()
+
+    def _keep_as_it_stands(self) -> None:
+        """Between two checkpoints, in place of the last time."""
+        self._stack = [one for one in self._stack if not one.events % WINDOW]
+        self._keep(anew=True)
 
     def _keep(self, *, anew: bool = False) -> None:
         if anew:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from agentmem import verbs
 from agentmem.cues import Cue, Hit
-from agentmem.errors import InvalidInput, LedgerError
-from agentmem.ledger import Delta, Draft, Reader, Segment, Transaction
+from agentmem.errors import InvalidInput
+from agentmem.ledger import Delta, Draft, Reader
 from agentmem.records import Change, Record, Source, State, checked
 from agentmem.store import Host, Models, Report
 from agentmem.values import Json, plain_text, truth, whole_number
@@ -173,19 +173,8 @@ class ThoughtMemory(Projection):
             self._reset()
 
     def _keep(self, *, anew: bool = False) -> None:
-        data = pack({"stamp": self._stamp}, rows=self._table.rows, sources=self._table.sources)
-        cursor = self._cursor
-
-        def put(transaction: Transaction) -> None:
-            standing = [segment.until for segment in transaction.segments(self.name)]
-            if anew or not standing or standing[-1] < cursor:
-                transaction.put_segment(self.name, Segment(cursor, data), standing=standing, kept=0)
-
-        try:
-            self.host.ledger.transact(put)
-            self._kept = cursor
-        except LedgerError as error:  # full, locked or read-only: tried again later
-            log.debug("%s is not kept: %s", self.name, error)
+        if self._put_one(pack({"stamp": self._stamp}, rows=self._table.rows, sources=self._table.sources), anew=anew):
+            self._kept = self._cursor
 
     @property
     def _valid(self) -> Validity:

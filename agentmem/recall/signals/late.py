@@ -73,7 +73,8 @@ class _LateEvidence:
         return np.empty(0, np.intp)
 
     def scores(self, rows: Rows) -> Scores:
-        scores: Scores = self._matched(rows) @ self._weights
+        with np.errstate(invalid="ignore"):  # a NaN is a record whose tokens are not known, and some BLAS warn of it
+            scores: Scores = self._matched(rows) @ self._weights
         return scores
 
     def _matched(self, rows: Rows) -> NDArray[np.float32]:
@@ -102,7 +103,8 @@ class _LateEvidence:
         if self._window or not self._words:
             return [""] * len(rows)
         pieces = np.array([inside / inside.sum() for _, _, inside in self._words]).T
-        met = self._matched(rows) @ pieces >= _NEAR
+        with np.errstate(invalid="ignore"):
+            met = self._matched(rows) @ pieces >= _NEAR
         rarest = sorted(range(len(self._words)), key=lambda i: -self._words[i][1])
         told = [dict.fromkeys(self._words[i][0] for i in rarest if near[i]) for near in met]
         return [f"in context: {', '.join(list(words)[:4])}" if words else "" for words in told]

@@ -1,15 +1,18 @@
-"""The commands that ask single stores: what is true of somebody, and what happened somewhere.
+"""The commands that ask single stores: what is true of somebody, what happened somewhere, what goes together.
 
 Loaded by `agentmem --help`: agentmem.memory is imported only when a memory is opened (see invocation.py).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from agentmem.errors import InvalidInput, RecordNotFound
 from agentmem_apps.cli.command import Command
+from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
 from agentmem_apps.cli.output import emit_json, emit_table, local_time, short_id
 from agentmem_apps.cli.wording import record_row
@@ -17,7 +20,7 @@ from agentmem_apps.cli.wording import record_row
 if TYPE_CHECKING:
     from agentmem.memory import Memory
 
-__all__ = ["about", "at"]
+__all__ = ["about", "at", "complete", "links"]
 
 
 @click.command(
@@ -109,3 +112,70 @@ def _near(invocation: Invocation, memory: Memory, place: str, hops: int, count: 
         emit_table(("hops", "place", "last"), rows)
     else:
         invocation.say(f"no place is known within {hops} of {place}")
+
+
+@click.command(
+    cls=Command,
+    examples=('agentmem complete "moved the launch to"', 'agentmem complete "the lauch" --speaker Ana --on 2024-05-03'),
+)
+@click.argument("fragment")
+@click.option("--speaker", metavar="NAME", help="Who said it.")
+@click.option("--place", metavar="PLACE", help="Where, or inside which place.")
+@click.option("--on", metavar="DAY", help="On which day, as 2024-05-03.")
+@click.option("--fail-empty", is_flag=True, help="Exit with 5 when nothing is familiar.")
+@pass_invocation
+def complete(
+    invocation: Invocation, fragment: str, speaker: str | None, place: str | None, on: str | None, fail_empty: bool
+) -> None:
+    """Show the memory that a fragment is part of.
+
+    Some of its words, in any order and with a slip of the pen, are enough. Of memories that fit alike all are shown.
+    """
+    with invocation.open() as memory:
+        found = memory.complete(fragment, speaker=speaker, place=place, on=on)
+    records = [] if found is None else [found.record, *reversed(found.others)]
+    if invocation.json:
+        confidence = None if found is None else found.confidence
+        emit_json({"confidence": confidence, "records": [record.to_json(full=True) for record in records]})
+    elif found is None:
+        invocation.say("nothing is familiar")
+    else:
+        emit_table(("id", "when", "speaker", "text"), [record_row(record) for record in records])
+        alike = f"; {len(records)} fit alike" if found.others else ""
+        invocation.say(f"confidence {found.confidence:.2f}{alike}")
+    if fail_empty and found is None:
+        raise click.exceptions.Exit(ExitCode.NOTHING_FOUND)
+
+
+@click.command(cls=Command, examples=("agentmem links Ana", "agentmem links 8c02f1aa -n 5 --json"))
+@click.argument("what", metavar="NAME|ID")
+@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="At most so many.")
+@pass_invocation
+def links(invocation: Invocation, what: str, count: int) -> None:
+    """Show what goes together with a name or a memory, the strongest first, and why.
+
+    A name goes with those that stand in one memory with it; a memory with those that name the same, or helped together.
+    """
+    with invocation.open() as memory:
+        store: Any = memory.stores["links"]
+        with suppress(RecordNotFound, InvalidInput):  # a name, then
+            what = memory.find(what).id
+        linked = store.neighbours(what, count)
+    if invocation.json:
+        told = [
+            {
+                "to": one.to if isinstance(one.to, str) else one.to.to_json(full=True),
+                "weight": one.weight,
+                "why": one.why,
+            }
+            for one in linked
+        ]
+        emit_json({"links": told})
+        return
+    rows = [
+        (f"{one.weight:.2f}", "", one.why, one.to)
+        if isinstance(one.to, str)
+        else (f"{one.weight:.2f}", short_id(one.to.id), one.why, one.to.text)
+        for one in linked
+    ]
+    emit_table(("weight", "id", "why", "what"), rows)

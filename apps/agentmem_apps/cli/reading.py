@@ -21,7 +21,9 @@ from agentmem_apps.cli.output import clean, emit, emit_json, emit_table, local_t
 from agentmem_apps.cli.wording import bars, details, reasons, record_row
 
 if TYPE_CHECKING:
-    from agentmem.cues import Hit
+    from collections.abc import Sequence
+
+    from agentmem.cues import Asked, Hit, Hits
     from agentmem.memory import Memory
     from agentmem.records import Record
 
@@ -43,7 +45,9 @@ _STATES = ("live", "forgotten", "replaced")
 @filter_options
 @click.option("--ids", is_flag=True, help="Print the ids alone, one a line.")
 @click.option("--explain", is_flag=True, help="Show those that fell or were filtered out, and every verdict.")
-@click.option("--why", is_flag=True, help="As --explain, with a bar for what each signal added.")
+@click.option(
+    "--why", is_flag=True, help="As --explain, with bars for what each signal added, and which stores were asked."
+)
 @click.option("--fail-empty", is_flag=True, help="Exit with 5 when nothing is found.")
 @pass_invocation
 def recall(
@@ -84,6 +88,7 @@ def recall(
         spent = time.perf_counter() - loaded
     if why and not invocation.json and not ids:
         _draw_hits(hits)
+        _print_asked(invocation, hits.asked)
     else:
         _print_hits(invocation, hits, ids=ids, explain=explain or why)
     loading = f", after {loaded - began:.1f} s to load the memory" if loaded - began >= 0.1 else ""
@@ -103,10 +108,11 @@ def _catch_up(invocation: Invocation, memory: Memory) -> None:
         invocation.say(f"embedded {plural(embedded, 'text')} with {memory.stats().embedder}")
 
 
-def _print_hits(invocation: Invocation, hits: list[Hit], *, ids: bool, explain: bool) -> None:
+def _print_hits(invocation: Invocation, hits: Hits, *, ids: bool, explain: bool) -> None:
     """Those that fell, there with --explain, have no rank."""
     if invocation.json:
-        emit_json({"hits": [hit.to_json(full=True) for hit in hits]})
+        asked = [one.to_json(full=True) for one in hits.asked]
+        emit_json({"hits": [hit.to_json(full=True) for hit in hits], "asked": asked})
     elif ids:
         for hit in hits:
             if hit.won:
@@ -143,6 +149,17 @@ def _draw_hits(hits: list[Hit]) -> None:
         emit(f"    {one_line(hit.verdict)}")
         for line in bars(hit.parts, widest):
             emit(f"      {line}")
+
+
+def _print_asked(invocation: Invocation, asked: Sequence[Asked]) -> None:
+    """Which stores the question was put to, why, and what came back."""
+    if not asked:
+        invocation.say("no store was asked beside the words and vectors")
+        return
+    emit()
+    answers = [one.note or f"{plural(one.hits, 'memory', 'memories')} in {one.ms:.1f} ms" for one in asked]
+    rows = [(f"asked {one.store}", one.why, answer) for one, answer in zip(asked, answers, strict=True)]
+    emit_table(("store", "because", "answered"), rows)
 
 
 @click.command(

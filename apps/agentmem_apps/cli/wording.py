@@ -6,9 +6,10 @@ Knows the fields of a record and how two texts differ; prints nothing, and trust
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,14 +60,14 @@ def bars(parts: Mapping[str, float], widest: float) -> list[str]:
 
 def why(change: Change) -> str:
     """Why it was made, in a line; "" where nobody said."""
-    return "" if change.verb == "feedback" else one_line(change.cause)
+    return "" if change.verb in _NOTES else one_line(change.cause)
 
 
 def describe(change: Change) -> str:
     """What one change did to its record, on as many lines as the text has."""
     before, after = change.before, change.after
-    if change.verb == "feedback" and not change.erased:
-        return _said_of_it(change)
+    if change.verb in _NOTES and not change.erased:
+        return one_line(_NOTES[change.verb](change))
     if before is None and after is None:
         return "(erased for good: the words are gone)"
     if before is None:
@@ -80,11 +81,45 @@ def describe(change: Change) -> str:
 
 
 def _said_of_it(change: Change) -> str:
+    from agentmem.errors import InvalidInput
     from agentmem.feedback import Feedback
 
-    said = Feedback.told(change)
+    try:
+        said = Feedback.told(change)
+    except InvalidInput:  # of a later version, or forged
+        return "what was said of it cannot be read"
     asked = f' for "{said.cue}"' if said.cue else ""
-    return one_line(f"{'useful' if said.useful else 'of no use'}{asked}")
+    return f"{'useful' if said.useful else 'of no use'}{asked}"
+
+
+def _said_again(change: Change) -> str:
+    told = _told(change)
+    return f"said again: {told.get('text', '')}" + (f" ({told['kind']})" if "kind" in told else "")
+
+
+def _tried(change: Change) -> str:
+    told = _told(change)
+    brought = told.get("brought")
+    names = [str(name) for name, does in brought.items() if does] if isinstance(brought, Mapping) else []
+    return f'"{told.get("cue", "")}" put to all stores: brought up by {", ".join(names) or "none"}'
+
+
+def _told(change: Change) -> Mapping[str, Any]:
+    """What a note says, as JSON; nothing, if that cannot be read."""
+    try:
+        told = json.loads(change.cause)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+# Changes that alter no record: what their cause says, in words.
+_NOTES: Mapping[str, Callable[[Change], str]] = {
+    "feedback": _said_of_it,
+    "again": _said_again,
+    "route": _tried,
+    "rehearse": lambda change: "put to the test",
+}
 
 
 def _field(name: str, was: Any, becomes: Any) -> str:

@@ -31,6 +31,7 @@ __all__ = ["add", "edit", "pin", "tag"]
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; repeat for several.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Anything else, as text; repeat for several.")
 @click.option("--pin", is_flag=True, help="Never let it fade.")
+@click.option("--once", is_flag=True, help="If it is remembered already, note that it was said again.")
 @dry_run_option
 @pass_invocation
 def add(
@@ -40,6 +41,7 @@ def add(
     tags: tuple[str, ...],
     meta: tuple[str, ...],
     pin: bool,
+    once: bool,
     dry_run: bool,
     **fields: Any,
 ) -> None:
@@ -47,6 +49,8 @@ def add(
 
     The text is the argument, or what is piped in. A memory that is not there yet is made.
     """
+    if pin and once:
+        raise click.UsageError("--once may find a memory that is there already: agentmem pin ID pins that")
     words = read_text(text)
     given = {name: value for name, value in fields.items() if value is not None}
     given |= {"tags": tags, "meta": meta_of(meta)}
@@ -54,7 +58,7 @@ def add(
         if pin:
             (record,) = memory.add_many([{**given, "text": words, "pinned": True}])
         else:
-            record = memory.add(words, **given)
+            record = memory.add(words, repeats="count" if once else "keep", **given)
     if invocation.json:
         emit_json({"record": record.to_json(full=True)})
     else:

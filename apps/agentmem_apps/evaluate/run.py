@@ -166,7 +166,7 @@ def _report(
 class Rankings(NamedTuple):
     """The first 50 hits of each question, and how long asking them took; taking the records in counts for the first."""
 
-    hits: list[list[Hit]]
+    hits: Sequence[Sequence[Hit]]
     seconds: float
 
 

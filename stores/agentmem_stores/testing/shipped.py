@@ -11,7 +11,12 @@ from agentmem.opened import open_ledger
 from agentmem.store import Host
 from agentmem_stores.chunks import ChunkMemory
 from agentmem_stores.episodic import EpisodicMemory
+from agentmem_stores.gating import GateStore
+from agentmem_stores.links import LinkGraph
 from agentmem_stores.longterm import LongTermMemory
+from agentmem_stores.recognition import RecognitionMemory
+from agentmem_stores.rehearsal import RehearsalMemory
+from agentmem_stores.repeats import RepeatMemory
 from agentmem_stores.testing.indexes import IndexSubject
 from agentmem_stores.testing.ledgers import InMemory, LedgerSubject
 from agentmem_stores.testing.stores import StoreSubject
@@ -61,6 +66,11 @@ STORES: Final = (
     StoreSubject("episodic", _rooms, claims=(*_LASTING, "bounded"), bound=_ROOMS),
     StoreSubject("chunks", _summing_up, claims=_LASTING),
     StoreSubject("thoughts", ThoughtMemory, claims=_LASTING),
+    StoreSubject("links", LinkGraph, claims=_LASTING),
+    StoreSubject("recognition", RecognitionMemory, claims=_LASTING),
+    StoreSubject("repeats", RepeatMemory, claims=_LASTING),
+    StoreSubject("rehearsal", RehearsalMemory, claims=_LASTING),
+    StoreSubject("gate", GateStore, claims=_LASTING),
 )
 SQLITE: Final = LedgerSubject("sqlite", open_ledger, claims=(*_MANY_HANDLES, "reclaim"))
 PLAIN: Final = LedgerSubject("plain", lambda _: InMemory(), claims=["threads"])
