@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_figure_comes_from_a_result_file(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert report.renewed(page) == text
-    assert "| LoCoMo" in text
+    assert "LoCoMo" in text
 
 
 def figures(store: str, what: str) -> dict[str, float]:
@@ -33,6 +33,34 @@ def figures(store: str, what: str) -> dict[str, float]:
     found = [row for row in report.result("stores")["rows"] if row["store"] == store and what in row["what"]]
     assert found, f"{store}: {what}"
     return {label: value for row in found for label, value in row["measured"].items()}
+
+
+@pytest.mark.parametrize("embedder", ["hash", "minilm"])
+def test_the_router_is_worth_what_the_page_says(embedder: str) -> None:
+    told = report.result("routing")["embedders"][embedder]
+    arms, learning = told["arms"], told["learning"]
+    routed, everything = arms["routed"], arms["everything"]
+    assert all(routed["mean"] > one["mean"] for name, one in arms.items() if name != "routed")
+    assert routed["asked"] <= everything["asked"] / 2
+    assert routed["stores_ms"] <= everything["stores_ms"] / 2
+    assert learning["wrong rules, taught"]["mean"] > learning["wrong rules"]["mean"] + 0.02
+    assert learning["lessons"] <= 200
+
+
+def test_nothing_fades_by_default_and_need_keeps_what_was_of_use() -> None:
+    for found in report.result("forgetting")["sets"].values():
+        assert found["fades by default"] == 0
+        assert found["policies"].keys() == {"need", "recency", "fifo", "uniform", "importance"}
+    plain = {
+        name: by["0.25"]["plain"] for name, by in report.result("forgetting")["sets"]["locomo"]["policies"].items()
+    }
+    assert plain["need"] > 2 * max(plain["fifo"], plain["uniform"])
+
+
+def test_a_memory_is_completed_from_most_of_its_words() -> None:
+    assert figures("recognition", "1,000 from 80 %")["it or among its equals"] == 1
+    assert figures("sparsey", "1000 inputs of 20 of 1,024")["80 % cue"] == 1
+    assert figures("ca3", "of 200, all bits")["5 bits"] < 1.2
 
 
 def test_the_stores_do_what_they_are_for() -> None:
