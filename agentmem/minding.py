@@ -23,6 +23,7 @@ from agentmem.recall.stores import AllStores, Attached, Stores
 from agentmem.records import Record, Scope
 from agentmem.router import ROUTES, MemoryRouter, Route
 from agentmem.store import (
+    FAMILIAR,
     Bond,
     Completion,
     Due,
@@ -173,7 +174,7 @@ class Minding:
     def _said_already(self, record: Record, vector: Sequence[float] | None) -> Record | None:
         """The record that says this already, once that is noted on it; None when there is none."""
         store = cast(Repeating, self.stores["repeats"])
-        if vector is None:
+        if vector is None and self.familiarity(record.text) >= FAMILIAR:  # else it is new, without a vector
             with suppress(EmbeddingError):  # then by its words
                 vector = self.host.embed([embedding_text(record)])[0].tolist()
         found = store.repeated(record.text, vector, kind=record.kind, speaker=record.speaker, role=record.role)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from threading import RLock
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from agentmem.cues import Cue, Hit
 from agentmem.index import Matches
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agentmem.gate import Gate
 
 __all__ = [
+    "FAMILIAR",
     "Bond",
     "Completion",
     "Dating",
@@ -218,6 +219,11 @@ class Dating(Store, Protocol):
     def outdated(self) -> Mapping[int, str]:
         """The positions of live records that say nothing any more that holds, and why, in words."""
         ...
+
+
+# Of records that say by meaning what an earlier one says, 96 % were as familiar as this by their words, and of others
+# 18 % (BEAM, development half, 24 of the former): what is less so is taken for new.
+FAMILIAR: Final = 0.4
 
 
 class Recognising(Store, Protocol):

@@ -4,14 +4,18 @@ with."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agentmem import Conflict, InvalidInput, Memory, Record
 from agentmem.verbs import AGAIN
+from tests.fakes import TinyEmbedder
 
 NOW = datetime.now(UTC)
 
@@ -186,6 +190,26 @@ def test_what_says_something_else_is_stored(memory: Memory, text: str, speaker: 
     made = memory.add(text, speaker=speaker, repeats="count")
     assert made.text == text
     assert len(list(memory.records())) == 3
+
+
+def test_what_is_like_nothing_heard_needs_no_vector_to_be_told_new(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Watched(TinyEmbedder):
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            if threading.current_thread() is threading.main_thread():
+                asked.extend(texts)
+            return super().embed(texts)
+
+    with Memory.open(tmp_path / "m", embedder=Watched()) as memory:
+        memory.add("Ana moved the launch of the red ferry to the third of May.")
+        memory.flush()
+        memory.familiarity("what the stores have followed")
+        asked.clear()
+        memory.add("Penguins huddle against the antarctic wind.", repeats="count")
+        assert asked == []
+        memory.add("Ana moved the launch of the red ferry to the fourth of June.", repeats="count")
+        assert any("fourth of June" in text for text in asked)
 
 
 def test_what_was_forgotten_is_not_counted_on(memory: Memory) -> None:

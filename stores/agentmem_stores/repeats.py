@@ -30,7 +30,7 @@ from agentmem.errors import InvalidInput, PluginError
 from agentmem.ledger import Draft, Reader
 from agentmem.recall.corpus import micros, moment
 from agentmem.records import Change, Record
-from agentmem.store import Bond, Host, Models, Repeat, Repeats, Report
+from agentmem.store import FAMILIAR, Bond, Host, Models, Repeat, Repeats, Report
 from agentmem.values import Json, many, plain_text, whole_number
 from agentmem_stores.minhash import BYTES, Bands, jaccard, shingles, signature
 from agentmem_stores.projection import Event, Fold
@@ -43,7 +43,6 @@ NEAR: Final = 0.8  # Jaccard
 SEMANTIC: Final = 0.95  # cosine
 _LIKELY: Final = NEAR - 3 * 0.044  # as signatures estimate it, whose standard error is .044 at most
 _SHORTEST: Final = 20  # shingles: 24 characters. Of shorter texts one letter is a fifth of all, and they say little
-_FAMILIAR: Final = 0.4  # when it came: of 24 with an earlier neighbour at .95 (BEAM) 96 % were, of others 18 %
 _LOOKED: Final = 1_000  # records whose neighbours are looked up at once, a few milliseconds each
 _ARRIVED: Final = 10_000  # records of which it is asked
 _NEIGHBOURS: Final = 16
@@ -345,7 +344,7 @@ class RepeatMemory(Fold):
         except PluginError:
             return asked
         arrival = cast(_Recognising, store).arrival(rows["position"][asked].tolist())
-        return asked[np.array(arrival, np.float64) >= _FAMILIAR]
+        return asked[np.array(arrival, np.float64) >= FAMILIAR]
 
     def repeated(
         self,
