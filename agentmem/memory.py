@@ -139,7 +139,9 @@ class Memory(Minding):
         """
         asked = Scope(plain_text(part, "scope") for part in parts)
         bound = asked if self._scope == DEFAULT_SCOPE else Scope((*self._scope, *asked))
-        return Memory(self._opened, bound, actor=self._writing.actor, owner=False)
+        made = Memory(self._opened, bound, actor=self._writing.actor, owner=False)
+        made.route(self._routes)
+        return made
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -107,8 +107,11 @@ class Minding:
         return MemoryRouter(self._installed, self._routes)
 
     def route(self, routes: Mapping[str, Route]) -> None:
-        """Let this handle's recalls go by other rules than `agentmem.router.ROUTES`: say of each store when it is asked
-        and what its word counts for. One that is not named is never asked."""
+        """Let the recalls of this handle, and of those it makes, go by rules other than `agentmem.router.ROUTES`.
+
+        A rule says when a store is asked, and what its word counts for; one that is not named is never asked.
+        InvalidInput for what is no mapping of names to rules.
+        """
         if not isinstance(routes, Mapping) or not all(isinstance(route, Route) for route in routes.values()):
             raise InvalidInput("routes must be a mapping from a store's name to a Route")
         self._routes = dict(routes)

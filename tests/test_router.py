@@ -144,6 +144,9 @@ def test_a_handle_may_go_by_rules_of_its_own(memory: Memory) -> None:
     assert memory.scope("user:ana").recall("tea") == []
     memory.route({})
     assert memory.recall("What happened at harbour pier 3?").asked == ()
+    ana = memory.scope("user:ana")
+    ana.add("The ferry was late.", place="office")
+    assert ana.recall("Who was in the office?").asked == ()
     for wrong in (None, {"chunks": 1.0}, ["chunks"]):
         with pytest.raises(InvalidInput, match="routes must be"):
             memory.route(wrong)  # type: ignore[arg-type]
