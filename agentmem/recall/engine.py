@@ -17,8 +17,8 @@ from agentmem.embedding import unit_rows
 from agentmem.errors import IndexUnavailable, InvalidInput
 from agentmem.recall.corpus import Rows
 from agentmem.recall.fuse import Asked, Candidates, fuse, fuse_ranks
-from agentmem.recall.hearing import Heard, Voice, hear
-from agentmem.recall.presets import Preset, with_heard
+from agentmem.recall.hearing import Heard, Voice, hear, with_heard
+from agentmem.recall.presets import Preset
 from agentmem.recall.reading import read
 from agentmem.recall.signal import Question, Said
 from agentmem.recall.view import View

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -27,7 +27,7 @@ from agentmem.recall.weights import Weights
 if TYPE_CHECKING:
     from agentmem.recall.presets import Preset
 
-__all__ = ["PATIENCE_S", "Fault", "Heard", "Hearing", "Said", "Voice", "hear", "of_this_scope"]
+__all__ = ["PATIENCE_S", "Fault", "Heard", "Hearing", "Said", "Voice", "hear", "of_this_scope", "with_heard"]
 
 log = logging.getLogger("agentmem")
 PATIENCE_S = 2.0  # for all the stores of a recall together
@@ -145,6 +145,20 @@ def hear(voices: Sequence[Voice], cue: Cue) -> Heard:
         if said is not None and said.changes is not None:
             changes.append(said.changes)
     return Heard(signals, {voice.name: voice.weights for voice in voices}, changes, asked)
+
+
+def with_heard(chosen: Preset, heard: Heard) -> Preset:
+    """The same, and what stores said counts too."""
+    if heard.signals:
+        weighting = chosen.weighting
+        chosen = replace(
+            chosen,
+            signals=(*chosen.signals, *heard.signals),
+            weighting=lambda question: {**weighting(question), **heard.weights},
+        )
+    for change in heard.changes:
+        chosen = change(chosen)
+    return chosen
 
 
 def of_this_scope(hits: object, ledger: ScopedLedger) -> Said:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from agentmem.errors import InvalidInput
 from agentmem.recall import forms
@@ -25,10 +25,7 @@ from agentmem.recall.signals.session import Session
 from agentmem.recall.signals.speaker import Speaker
 from agentmem.recall.weights import BY_HAND, COVERAGE, Weighting, Weights, fixed, learned
 
-if TYPE_CHECKING:
-    from agentmem.recall.hearing import Heard
-
-__all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset", "with_heard"]
+__all__ = ["DEFAULT", "PARTS", "PRESETS", "TRAINING_FREE", "Preset", "preset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +96,3 @@ def preset(name: str | Preset) -> Preset:
     if not isinstance(name, str) or name not in PRESETS:
         raise InvalidInput(f"there is no engine {name!r}", way_out=f"One of: {', '.join(PRESETS)}.")
     return PRESETS[name]
-
-
-def with_heard(chosen: Preset, heard: Heard) -> Preset:
-    """The same, and what stores said counts too."""
-    if heard.signals:
-        weighting = chosen.weighting
-        chosen = replace(
-            chosen,
-            signals=(*chosen.signals, *heard.signals),
-            weighting=lambda question: {**weighting(question), **heard.weights},
-        )
-    for change in heard.changes:
-        chosen = change(chosen)
-    return chosen
