@@ -185,6 +185,8 @@ class MemoryRouter:
             return [(Choice(name, _SURELY), why) for name, why in said.items() if why]
         prior = {name: SURE if why else -SURE for name, why in said.items()}
         chosen = gate.choose(traits(question.cue.text), prior)
+        # A store that the gate does not know goes by its rule alone.
+        chosen += [Choice(name, _SURELY) for name, why in said.items() if why and name not in gate.stores]
         return [(one, said[one.store] or f"it helped with such questions: {one.share:.2f}") for one in chosen]
 
     def _gate(self) -> Gate | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agentmem import Hit, Memory
 from agentmem import gate as gates
 from agentmem.gate import BALANCE, MOST, SURE, TOP, TRAITS, Gate, traits
+from agentmem.router import ROUTES
 from agentmem_stores.gating import ROUTE, GateStore
 from agentmem_stores.testing.stores import state
 
@@ -201,6 +202,18 @@ def test_what_helped_is_asked_by_the_next_such_question(memory: Memory) -> None:
         memory.feedback(Hit(record, 1.0, dict.fromkeys(asked, 1.0), cue=cue), useful=False)
     learned(memory)
     assert not asked & {one.store for one in memory.recall(cue).asked}
+
+
+def test_a_store_that_the_gate_does_not_know_goes_by_its_rule(memory: Memory) -> None:
+    record = next(memory.records())
+    for _ in range(12):
+        memory.feedback(Hit(record, 1.0, {"chunks": 1.0}, cue="tea"), useful=True)
+    learned(memory)
+    always = ROUTES["chunks"]._replace(concerns=lambda question: "always", weight=0.1)
+    memory.route({**ROUTES, "rehearsal": always})
+    why = {one.store: one.why for one in memory.recall("tea").asked}
+    assert why["rehearsal"] == "always"
+    assert why["chunks"].startswith("it helped with such questions")
 
 
 def test_forged_notes_teach_nothing(memory: Memory) -> None:
