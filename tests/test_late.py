@@ -294,7 +294,7 @@ def test_tokens_of_several_widths_are_refused() -> None:
 
 def test_a_pasted_book_has_as_many_tokens_as_any(tmp_path: Path) -> None:
     """An embedder of somebody's may give a token for each of its words."""
-    book = "red boat harbour " * 60_000
+    book = "red boat harbour " * 20_000
     assert len(embed_tokens_checked(WordEmbedder(), [book])[1][0].tokens) == 256
     with filled(tmp_path / "m") as memory:
         record = memory.add(book[:100_000])
