@@ -130,7 +130,8 @@ class Opened:
                     self._views.move_to_end(scope)
                     if len(self._views) > _VIEWS:
                         longest, out = self._views.popitem(last=False)
-                        self._stores.pop(longest, None)
+                        if (left := self._stores.pop(longest, None)) is not None:
+                            left[1].retire()
                         self._exposures.pop(longest, None)
                         leaving.append(out)
             for old in leaving:
@@ -189,6 +190,8 @@ class Opened:
         with self._lock:
             held = self._stores.get(scope)
             if held is None or held[0] != embedder:
+                if held is not None:
+                    held[1].retire()
                 made = Stores(partial(self._glimpsed, scope), Writing(self, scope, STORE))
                 held = self._stores[scope] = (embedder, made)
             return held[1]

@@ -130,7 +130,7 @@ class _Correcting:
 
     def say(self, cue: Cue) -> Said:
         known = cast(Dating, self._stores.opened(self._store).caught_up()).outdated()
-        return Said(dict.fromkeys(known, 1.0), dict(known), brings=False)
+        return Said(dict.fromkeys(known, 1.0), {at: str(why) for at, why in known.items()}, brings=False)
 
 
 class _Once:

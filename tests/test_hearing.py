@@ -14,6 +14,7 @@ from agentmem import Change, Cue, Hit, Memory
 from agentmem.errors import InvalidInput, LedgerError
 from agentmem.recall import hearing
 from agentmem.recall import stores as opening
+from agentmem.router import ROUTES
 from agentmem.store import Host, Models, Report
 from agentmem.values import Json
 
@@ -163,6 +164,24 @@ def test_what_is_no_hit_is_passed_over_and_reported(memory: Memory, answer: obje
     found = memory.recall("ferry")
     assert len(found) == 5
     assert found.asked[0].note == "some of its answer is no hit"
+
+
+def test_no_more_is_heard_of_a_store_than_its_budget(memory: Memory) -> None:
+    first, second, *_ = memory.records()
+    memory.attach("long", Store(lambda cue, k: [Hit(first, 2.0)] * k + [Hit(second, 1.0)] * 100_000))
+    memory.route({"chunks": ROUTES["chunks"]._replace(concerns=lambda question: "always", depth=2)})
+    found = memory.recall("ferry")
+    assert {one.store: (one.hits, one.note) for one in found.asked} == {"long": (1, ""), "chunks": (2, "")}
+
+
+def test_reasons_that_are_no_text_are_told_as_one(memory: Memory) -> None:
+    memory.attach("odd", Store(lambda cue, k: [Hit(next(memory.records()), 1.0, verdict=7)]))  # type: ignore[arg-type]
+    assert any("7" in hit.verdict for hit in memory.recall("ferry") if "odd" in hit.parts)
+
+
+def test_nobody_is_asked_for_nothing(memory: Memory) -> None:
+    memory.attach("odd", Store(fails(ValueError("never asked"))))
+    assert memory.recall("ferry", 0).asked == ()
 
 
 def test_scores_that_are_no_numbers_are_passed_over(memory: Memory) -> None:

@@ -64,7 +64,7 @@ def recall(
     with view.lock:
         view.refresh()
         question, stood = question_of(view, cue, made), view.followed
-        called, heard = voices(question) if len(question.allowed) else (), Heard()
+        called, heard = voices(question) if k and len(question.allowed) else (), Heard()
         if not called:
             judged = _answered(view, question, k, preset, explain)
     if called:

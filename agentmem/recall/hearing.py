@@ -161,10 +161,10 @@ def with_heard(chosen: Preset, heard: Heard) -> Preset:
     return chosen
 
 
-def of_this_scope(hits: object, ledger: ScopedLedger) -> Said:
-    """What a store's hits say of this scope's live records, looked up again: a store may name what is gone, or what
-    never was here, and may answer with anything."""
-    listed = list(hits) if isinstance(hits, Sequence) else []
+def of_this_scope(hits: object, ledger: ScopedLedger, depth: int) -> Said:
+    """What a store's first `depth` hits say of this scope's live records, looked up again: a store may name what is
+    gone, or what never was here, and may answer with anything."""
+    listed = list(hits[:depth]) if isinstance(hits, Sequence) else []
     fit = [hit for hit in listed if isinstance(hit, Hit) and math.isfinite(hit.score)]
     records = ledger.get([hit.record.id for hit in fit])
     positions = {record.id: record.position for record in records if record.state == "live"}
@@ -179,7 +179,7 @@ def of_this_scope(hits: object, ledger: ScopedLedger) -> Said:
     best_first = dict(reversed(list(known.items())))
     return Said(
         {position: hit.score for position, hit in best_first.items()},
-        {position: hit.verdict for position, hit in best_first.items()},
+        {position: str(hit.verdict) for position, hit in best_first.items()},
         note="; ".join(notes),
     )
 

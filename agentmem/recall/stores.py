@@ -187,7 +187,7 @@ class Attached:
         store = self.caught_up()
         with self.host.lock:
             hits = store.recall(cue, depth)
-        return of_this_scope(hits, self.host.ledger)
+        return of_this_scope(hits, self.host.ledger, depth)
 
 
 class Stores(Mapping[str, Store]):
@@ -282,9 +282,13 @@ class Stores(Mapping[str, Store]):
         except AgentMemError as error:  # closed, locked or full: the recall that needs them tries again
             log.debug("in the background: %s", error)
 
+    def retire(self) -> None:
+        """Let what follows in the background end soon: others have taken their place."""
+        self._closed.set()
+
     def close(self) -> None:
         """Wait a little for what follows in the background."""
-        self._closed.set()
+        self.retire()
         if self._following is not None and self._following is not threading.current_thread():
             self._following.join(PATIENCE_S)
 
