@@ -11,6 +11,10 @@
     ├── PluginError        a name that is not installed, or a plugin that does not load
     ├── EmbeddingError     an embedder that is missing, fails or gives the wrong shape
     ├── IndexUnavailable   an index that cannot be opened or asked; recall goes on without it
+    ├── ModelError         a language model that is missing, cannot be reached, refuses or fails
+    │   ├── NoModel        none is set for this, or none of those set may be asked
+    │   ├── BudgetReached  asking would cost more than is allowed
+    │   └── BadOutput      its answers could not be used, the repaired ones included
     └── ImportFailed       a file that cannot be taken in; carries file and line
 
 Each has a `title` (a screen's heading) and, where there is one, a `way_out`: the sentence that says what to do.
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentMemError",
+    "BadOutput",
+    "BudgetReached",
     "ConfigError",
     "Conflict",
     "EmbeddingError",
@@ -35,6 +41,8 @@ __all__ = [
     "InvalidInput",
     "LedgerError",
     "MemoryClosed",
+    "ModelError",
+    "NoModel",
     "PluginError",
     "RecordNotFound",
     "UndoBlocked",
@@ -135,6 +143,35 @@ class IndexUnavailable(AgentMemError):
         super().__init__(message, way_out=way_out)
         self.index = index
         self.busy = busy
+
+
+class ModelError(AgentMemError):
+    """`passing`: it may be well when asked again, after `wait` seconds if it said so."""
+
+    title = "The model failed"
+
+    def __init__(self, message: str, *, way_out: str = "", passing: bool = False, wait: float | None = None) -> None:
+        super().__init__(message, way_out=way_out)
+        self.passing = passing
+        self.wait = wait
+
+
+class NoModel(ModelError):
+    title = "There is no model for this"
+
+
+class BudgetReached(ModelError):
+    title = "The budget is used up"
+
+
+class BadOutput(ModelError):
+    """`answer` is the last one, whole."""
+
+    title = "The model's answer cannot be used"
+
+    def __init__(self, message: str, *, answer: str = "", way_out: str = "") -> None:
+        super().__init__(message, way_out=way_out)
+        self.answer = answer
 
 
 class ImportFailed(AgentMemError):

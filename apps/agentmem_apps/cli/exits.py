@@ -9,12 +9,15 @@ import click
 
 from agentmem.errors import (
     AgentMemError,
+    BudgetReached,
     ConfigError,
     Conflict,
     EmbeddingError,
     IndexUnavailable,
     InvalidInput,
     LedgerError,
+    ModelError,
+    NoModel,
     PluginError,
 )
 
@@ -54,6 +57,9 @@ _BY_ERROR: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (PluginError, ExitCode.USAGE),
     (LedgerError, ExitCode.UNREACHABLE),
     (EmbeddingError, ExitCode.UNREACHABLE),
+    (BudgetReached, ExitCode.EXHAUSTED),
+    (NoModel, ExitCode.USAGE),
+    (ModelError, ExitCode.UNREACHABLE),
     (IndexUnavailable, ExitCode.UNREACHABLE),
     (AgentMemError, ExitCode.FAILED),
     (TimeoutError, ExitCode.EXHAUSTED),
