@@ -17,6 +17,7 @@ from agentmem.errors import MemoryClosed
 from agentmem.exposure import Share
 from agentmem.ledger import Durability
 from agentmem.memory import Memory
+from agentmem.models.pool import AnyModels
 from agentmem.records import Scope
 from agentmem.router import Route
 
@@ -42,9 +43,9 @@ class AsyncMemory:
     """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
 
     `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), `detach`,
-    `route` and `exposure` plain calls, and `records`, `feedbacks`, `export_lines` and `feedback_lines` are left to
-    `memory.sync`, which is the `Memory` underneath. A verb that runs already is not stopped when the task that awaits
-    it is cancelled: what it writes is written, whole.
+    `route` and `exposure` plain calls, and `records`, `feedbacks`, `export_lines`, `feedback_lines`, `models`, `jobs`
+    and `calls` are left to `memory.sync`, which is the `Memory` underneath. A verb that runs already is not stopped
+    when the task that awaits it is cancelled: what it writes is written, whole.
     """
 
     def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:
@@ -74,6 +75,7 @@ class AsyncMemory:
         durability: Durability = "process",
         actor: str = "user",
         late_interaction: bool = True,
+        models: AnyModels | None = None,
         threads: int = 8,
     ) -> Self:
         """As `Memory.open`; `threads` verbs may run at once."""
@@ -88,6 +90,7 @@ class AsyncMemory:
             durability=durability,
             actor=actor,
             late_interaction=late_interaction,
+            models=models,
         )
         future = asyncio.get_running_loop().run_in_executor(pool, opening)
         try:

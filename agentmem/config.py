@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agentmem.errors import ConfigError, InvalidInput
+from agentmem.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from agentmem.ledger import Durability
@@ -27,6 +28,7 @@ PREFIX: Final = "AGENTMEM_"
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "durability": ("process", "power"),
     "late_interaction": ("on", "off"),
+    "offline": ("on", "off"),
 }
 _TYPES: Final[Mapping[type, str]] = {
     bool: "true or false",
@@ -45,7 +47,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "durability": "what an acknowledged write survives: process (a killed process) or power (a power cut)",
     "late_interaction": "whether the vectors of single words are kept, where the embedder gives them: on or off",
     "actor": "the name under which changes are journaled",
+    "model": "the language model of every role that [models.roles] does not name, NAME:ARGUMENT of an installed one; "
+    "none is needed",
+    "offline": "whether only what runs on this machine may be asked: on or off",
 }
+MODELS: Final = "models"  # the table of which models are asked for what: it stands in files alone
 
 
 def default_memory() -> str:
@@ -73,6 +79,9 @@ class Settings:
     durability: Durability = "process"
     late_interaction: Literal["on", "off"] = "on"
     actor: str = "user"
+    model: str = ""
+    offline: Literal["on", "off"] = "off"
+    models: ModelSettings = field(default_factory=ModelSettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -99,7 +108,10 @@ class Settings:
                 origins[key] = "default"
             else:
                 values[key], origins[key] = found
-        return cls(**values, origins=origins)
+        tables = [(table, path) for path, _ in config_files(folder) if (table := _models(path)) is not None]
+        table, where = tables[0] if tables else ({}, Path())
+        models = ModelSettings.read(table, str(where), values.get("model", ""))
+        return cls(**values, models=models, origins=origins)
 
     def items(self) -> list[tuple[str, str, str]]:
         """(key, value, origin) for each key, in their documented order; passwords in URLs are starred."""
@@ -147,24 +159,36 @@ def _variables(environ: Mapping[str, str]) -> Layer:
 
 
 def _file(path: Path, origin: str) -> Layer:
-    table = _table(path)
-    if path.name == "pyproject.toml":
-        tool = table.get("tool", {})
-        table = tool.get("agentmem", {}) if isinstance(tool, dict) else {}
-        if not isinstance(table, dict):
-            raise ConfigError(
-                f"{path}: tool.agentmem must be a table",
-                way_out="Write [tool.agentmem] and the keys below it.",
-            )
     layer: Layer = {}
-    for key, value in table.items():
+    for key, value in _ours(path).items():
+        if key == MODELS:
+            continue
         if key not in MEANINGS:
-            raise _unknown(str(path), key, list(MEANINGS))
+            raise _unknown(str(path), key, [*MEANINGS, MODELS])
         checked = _value(str(path), key, value)
         if key == "memory" and "://" not in checked:
             checked = str(path.parent / checked)  # an absolute path stands as it is
         layer[key] = (checked, origin)
     return layer
+
+
+def _models(path: Path) -> object:
+    """The table of models in a file; None where there is none."""
+    return _ours(path).get(MODELS)
+
+
+def _ours(path: Path) -> dict[str, Any]:
+    """What of a file is ours."""
+    table = _table(path)
+    if path.name != "pyproject.toml":
+        return table
+    tool = table.get("tool", {})
+    ours = tool.get("agentmem", {}) if isinstance(tool, dict) else {}
+    if not isinstance(ours, dict):
+        raise ConfigError(
+            f"{path}: tool.agentmem must be a table", way_out="Write [tool.agentmem] and the keys below it."
+        )
+    return ours
 
 
 def _table(path: Path) -> dict[str, Any]:

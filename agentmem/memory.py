@@ -30,6 +30,7 @@ from agentmem.index import Progress
 from agentmem.intake import Intake, Item
 from agentmem.ledger import Draft, Durability, Reader
 from agentmem.minding import Minding
+from agentmem.models.pool import AnyModels
 from agentmem.opened import Opened
 from agentmem.recall.engine import recall
 from agentmem.recall.hearing import Voice
@@ -70,6 +71,7 @@ class Memory(Minding):
         durability: Durability = "process",
         actor: str = "user",
         late_interaction: bool = True,
+        models: AnyModels | None = None,
     ) -> Self:
         """Open, or with `create` make, the memory in a folder or at a database URL.
 
@@ -78,7 +80,8 @@ class Memory(Minding):
         object, LangChain's `Embeddings` too. `index` is `auto`, which goes by the size of the scope, `exact`,
         `chroma`, or `chroma:URL` for a server. `actor` is written to the journal with every change. With
         `late_interaction` the vectors of single words are kept too, where the embedder gives them (MiniLM does: about
-        3 KB a turn), and recall finds more by them.
+        3 KB a turn), and recall finds more by them. `models` are the language models: a spec, a LangChain chat model, a
+        mapping from roles to such, or a `ModelPool`; none is needed, and none is opened before it is asked.
 
         A `scope` that is one text is a path, split at each `/`: your own, never made from a stranger's name. For that
         give the parts, `scope=("user:" + name,)`, or open without one and use `memory.scope("user:" + name)`.
@@ -93,6 +96,7 @@ class Memory(Minding):
             create=create,
             durability=durability,
             late_interaction=late_interaction,
+            models=models,
         )
         return cls(opened, bound, actor=actor)
 
@@ -268,6 +272,7 @@ class Memory(Minding):
 
         going = self._writing.run(work)
         if not self._writing.rehearsing:
+            self._opened.models.cache.clear()
             self._opened.view(self._scope).start_over()
             self._ledger.reclaim()
             self._installed.follow()

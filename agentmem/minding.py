@@ -14,9 +14,12 @@ from typing import Final, cast
 from agentmem import values, verbs
 from agentmem.dynamics import BELOW, Fading, fading
 from agentmem.embedding import embedding_text
-from agentmem.errors import EmbeddingError, InvalidInput
+from agentmem.errors import EmbeddingError, InvalidInput, PluginError
 from agentmem.exposure import Share
+from agentmem.jobs import Bookkeeping, Jobs
 from agentmem.ledger import ScopedLedger
+from agentmem.models.asking import BoundModels
+from agentmem.models.calls import Calls
 from agentmem.opened import Opened
 from agentmem.recall.presets import PARTS
 from agentmem.recall.stores import AllStores, Attached, Stores
@@ -103,8 +106,35 @@ class Minding:
 
     @property
     def router(self) -> MemoryRouter:
-        """What decides which stores of this scope a question is put to, and which a memory concerns."""
-        return MemoryRouter(self._installed, self._routes)
+        """What decides which stores of this scope a question is put to, which a memory concerns, and which language
+        model is asked for what."""
+        return MemoryRouter(self._installed, self._routes, self._opened.models)
+
+    @property
+    def models(self) -> BoundModels:
+        """The language models, as this scope may ask them; False when there is none."""
+        kept = self._ledger
+        calls = kept.calls if isinstance(kept, Bookkeeping) else None
+        return BoundModels(self._opened.models, self._scope, self.router.models, calls)
+
+    @property
+    def jobs(self) -> Jobs:
+        """What is to be done here later. PluginError where the ledger keeps no jobs."""
+        return self._books.jobs
+
+    @property
+    def calls(self) -> Calls:
+        """What asking models took here. PluginError where the ledger keeps no account."""
+        return self._books.calls
+
+    @property
+    def _books(self) -> Bookkeeping:
+        kept = self._ledger
+        if not isinstance(kept, Bookkeeping):
+            raise PluginError(
+                "this ledger keeps neither jobs nor costs", way_out="Open the memory in a folder, or on Postgres."
+            )
+        return kept
 
     def route(self, routes: Mapping[str, Route]) -> None:
         """Let the recalls of this handle, and of those it makes, go by rules other than `agentmem.router.ROUTES`.
@@ -133,17 +163,19 @@ class Minding:
         """Let stores do their idle-time work, all or those named; what each did.
 
         What they write is of the actor `agentmem`, and undo takes it back. `models` is asked where a language model
-        helps; without, whatever can be done without is done. PluginError for a name that is not installed.
+        helps, None: the memory's own; without any, whatever can be done without is done. PluginError for a name that
+        is not installed.
         """
         if self._writing.rehearsing:
             raise InvalidInput("consolidation cannot be rehearsed", way_out="Undo takes back what it wrote.")
         at = values.now() if now is None else moment(now, name="now")
         installed = self._installed
         installed.host.caught_up()
+        asked = models if models is not None else self.models if self._opened.models else None
         done: dict[str, Report] = {}
         for name in names or sorted(self.stores, key=lambda name: name == "gate"):  # which asks the others
             attached = self._stores.get(name) or installed.opened(plain_text(name, "name"))
-            done[name] = attached.consolidate(at, models)
+            done[name] = attached.consolidate(at, asked)
         return done
 
     # ── asked by name ────────────────────────────────────────────────────────────────────────────────────────────

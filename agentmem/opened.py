@@ -21,6 +21,7 @@ from agentmem.errors import AgentMemError, EmbeddingError, InvalidInput, LedgerE
 from agentmem.exposure import Exposure
 from agentmem.index import Index, Progress, Site
 from agentmem.ledger import Durability, Ledger, ScopedLedger, Serving, vectors_cursor
+from agentmem.models.pool import AnyModels, ModelPool
 from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.stores import Stores
 from agentmem.recall.view import Indexing, View
@@ -67,8 +68,17 @@ class Opened:
     """
 
     def __init__(
-        self, ledger: Ledger, embedder: Embedder, spec: str, index: str, *, late_interaction: bool = True
+        self,
+        ledger: Ledger,
+        embedder: Embedder,
+        spec: str,
+        index: str,
+        *,
+        late_interaction: bool = True,
+        models: AnyModels | None = None,
     ) -> None:
+        self.models = ModelPool.of(models)
+        self._opened_models = self.models is not models  # a pool that was handed over stays its owner's to close
         self.ledger = ledger
         self.embedder = embedder
         self.spec = spec
@@ -98,10 +108,12 @@ class Opened:
         create: bool,
         durability: Durability,
         late_interaction: bool = True,
+        models: AnyModels | None = None,
     ) -> Opened:
         ledger = open_ledger(location, create=create, durability=durability)
         try:
-            return cls(ledger, *_chosen(embedder, ledger.bind(scope)), index, late_interaction=late_interaction)
+            chosen = _chosen(embedder, ledger.bind(scope))
+            return cls(ledger, *chosen, index, late_interaction=late_interaction, models=models)
         except AgentMemError:
             ledger.close()
             raise
@@ -328,6 +340,8 @@ class Opened:
             self._views.clear()
             self._stores.clear()
             self.ledger.close()
+            if self._opened_models:
+                self.models.close()
 
 
 class _Absent:

@@ -1,8 +1,9 @@
-"""Which stores a question is put to, which a memory concerns, and what each store's word counts for.
+"""Which stores a question is put to, which a memory concerns, what each store's word counts for, and which language
+model is asked in which role.
 
 Rules come first, from what the cue was understood to say; a gate that has learned from feedback moves them. A store
-that neither concerns is not asked, and not even opened. The recall engine itself is always asked. It knows no store's
-inside.
+that neither concerns is not asked, and not even opened. The recall engine itself is always asked. It knows the inside
+of no store and of no model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Final, NamedTuple, cast
 
 from agentmem.cues import Cue
 from agentmem.gate import SURE, Choice, Gate, traits
+from agentmem.models.choice import ModelChoice, Need
+from agentmem.models.pool import ModelPool
 from agentmem.recall.hearing import Fault, Said, Voice
 from agentmem.recall.signal import Question
 from agentmem.recall.signals.repeated import Repeated, once
@@ -154,11 +157,19 @@ class _Once:
 
 
 class MemoryRouter:
-    """The router of one scope. `routes` are its rules, by a store's name."""
+    """The router of one scope. `routes` are its rules, by a store's name; `models` those that may be asked here."""
 
-    def __init__(self, stores: Stores, routes: Mapping[str, Route] = ROUTES) -> None:
+    def __init__(self, stores: Stores, routes: Mapping[str, Route] = ROUTES, models: ModelPool | None = None) -> None:
         self._stores = stores
         self.routes = routes
+        self._models = models
+
+    def models(self, need: Need) -> list[ModelChoice]:
+        """Whom to put what is needed to, in order, and why; then those that may not be asked: for privacy, for want of
+        room in their context, or because they failed of late. [] when no model is set for the role."""
+        if self._models is None:
+            return []
+        return self._models.choose(need, self._stores.host.ledger.scope)
 
     def voices(self, question: Question, *, everything: bool = False) -> Iterator[Voice]:
         """Whom to put this question to, and why; with `everything`, every store that can be."""

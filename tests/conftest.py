@@ -16,6 +16,9 @@ from tests.postgres import durable_postgres, postgres, postgres_ledger, postgres
 
 __all__ = ["durable_postgres", "postgres", "postgres_ledger", "postgres_url", "postgres_urls"]
 
+# No test reaches a network, nor does any program that one starts: servers are on loopback, models are made here.
+os.environ["AGENTMEM_OFFLINE"] = "on"
+
 # No deadline: a busy machine is no failure. No database: a test must not depend on an earlier run.
 settings.register_profile("agentmem", deadline=None, database=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("agentmem")

@@ -295,6 +295,8 @@ def test_the_exit_code_says_what_happened(filled: Run, argv: tuple[str, ...], co
 def test_every_error_has_its_code() -> None:
     codes = {
         "AgentMemError": ExitCode.FAILED,
+        "BadOutput": ExitCode.UNREACHABLE,
+        "BudgetReached": ExitCode.EXHAUSTED,
         "ConfigError": ExitCode.USAGE,
         "Conflict": ExitCode.CONFLICT,
         "EmbeddingError": ExitCode.UNREACHABLE,
@@ -303,6 +305,8 @@ def test_every_error_has_its_code() -> None:
         "InvalidInput": ExitCode.USAGE,
         "LedgerError": ExitCode.UNREACHABLE,
         "MemoryClosed": ExitCode.FAILED,
+        "ModelError": ExitCode.UNREACHABLE,
+        "NoModel": ExitCode.USAGE,
         "PluginError": ExitCode.USAGE,
         "RecordNotFound": ExitCode.FAILED,
         "UndoBlocked": ExitCode.CONFLICT,

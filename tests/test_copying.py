@@ -8,17 +8,18 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
 from agentmem import LedgerError, Memory, Scope
+from agentmem.models.calls import Call
 from agentmem.opened import open_ledger
 from agentmem_apps.cli import app
 from agentmem_stores.sql.copying import copy_ledger
-from agentmem_stores.sql.jobs import Jobs
-from agentmem_stores.sql.ledger import SqlLedger
+from agentmem_stores.sql.ledger import SqlLedger, SqlScope
 from agentmem_stores.sql.schema import identity, metadata, migrations, segments
 from tests.fakes import TinyEmbedder
 
@@ -44,7 +45,9 @@ def lived_in(place: str) -> None:
             scoped.undo()
             scoped.pin(first.id)
             scoped.flush()
-            Jobs(memory._opened.ledger, scoped.bound).put("extract", {"id": first.id})  # type: ignore[arg-type]
+            kept = cast(SqlScope, memory._opened.ledger.bind(scoped.bound))
+            kept.jobs.put("extract", {"id": first.id})
+            kept.calls.begin(Call("extract", "a model", cause=first.id, tokens_in=12))
 
 
 def contents(place: str) -> dict[str, list[tuple[object, ...]]]:
@@ -140,6 +143,7 @@ def test_what_is_written_meanwhile_is_in_it_whole_or_not_at_all(places: Callable
 
 KILLED = """
 import os, signal, sys
+from agentmem.models.calls import Call
 from agentmem.opened import open_ledger
 from agentmem_stores.sql import copying
 copying._ROWS = 10

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from agentmem.config import MEANINGS
 from agentmem.memory import Memory
+from agentmem.models.calls import Call
 from agentmem_apps.cli.app import SECTIONS, program
 from agentmem_apps.cli.command import Command, Group
 from agentmem_apps.cli.exits import ExitCode
@@ -141,6 +142,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         memory.add("Nice weather.", session="trip", place="Lisbon")
         past = datetime.now(UTC) - timedelta(days=3_000)
         memory.add_many([replace(memory.newest(1)[0], id="long-ago", text="It rained.", at=past, stored_at=past)])
+        memory.calls.begin(Call("reply", "openai:gpt-4.1-mini", tokens_in=12))
         memory.add("The last step.")
         memory.undo()
     return tmp_path

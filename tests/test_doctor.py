@@ -29,7 +29,7 @@ from agentmem.records import DEFAULT_SCOPE, Record, Scope
 from agentmem_apps.doctor.examination import examine
 from agentmem_apps.doctor.vectors import surveyed
 from agentmem_stores.sql import engine
-from agentmem_stores.sql.jobs import Jobs
+from agentmem_stores.sql.jobs import SqlJobs
 from agentmem_stores.sql.ledger import FILE_NAME, SqlLedger
 from agentmem_stores.sql.schema import cursors, key_of, records, vectors
 from tests.doctoring import (
@@ -387,7 +387,7 @@ def test_from_the_default_scope_every_scope_is_looked_at_and_from_another_those_
 def test_jobs_that_were_given_up_are_told(place: str) -> None:
     filled(place)
     ledger = cast(SqlLedger, open_ledger(place))
-    jobs = Jobs(ledger, DEFAULT_SCOPE)
+    jobs = SqlJobs(ledger, DEFAULT_SCOPE)
     jobs.put("extract", {})
     job = jobs.take("worker", lease=timedelta(minutes=5))
     assert job is not None

@@ -28,7 +28,7 @@ from agentmem.embedding import cue_embedded, open_embedder
 from tests.loopback import Loopback, Reply, refusal, vectors_of
 
 KEY = "sk-proj-Zm9vYmFyYmF6cXV4Cg_0123456789"
-ENDPOINT = "agentmem.embedders.endpoint"
+ENDPOINT = "agentmem.endpoint"
 TEXTS = ["the ferry leaves at nine", "a violin", "", "the harbour"]
 
 
@@ -137,7 +137,10 @@ class TestOpening:
         assert keys == ["Bearer from-the-environment", "Bearer from-the-argument"]
         assert OpenAIEmbedder("m", base_url="http://elsewhere/v1", dimension=8).id == "m@elsewhere-8"
 
-    def test_without_a_key_openai_is_not_asked_and_another_server_is(self, server: Loopback) -> None:
+    def test_without_a_key_openai_is_not_asked_and_another_server_is(
+        self, server: Loopback, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AGENTMEM_OFFLINE", "off")
         assert "key" in str(refused(open_openai("text-embedding-3-small")))
         assert opened(server).embed(["a"]).any()
 
@@ -427,7 +430,12 @@ class TestRefusals:
                 error = refused(OpenAIEmbedder("bge-m3", base_url=url, timeout=0.2, retries=0))
         assert "cannot be reached within 0.2 s" in str(error)
 
-    def test_a_host_that_does_not_exist(self) -> None:
+    def test_what_is_not_on_this_machine_is_not_asked_when_offline(self) -> None:
+        embedder = OpenAIEmbedder("bge-m3", base_url="http://no-such-host.invalid/v1", retries=0)
+        assert "is not on this machine, and AGENTMEM_OFFLINE is on" in str(refused(embedder))
+
+    def test_a_host_that_does_not_exist(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AGENTMEM_OFFLINE", "off")
         embedder = OpenAIEmbedder("bge-m3", base_url="http://no-such-host.invalid/v1", retries=0)
         assert "cannot be reached" in str(refused(embedder))
 

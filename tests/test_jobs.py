@@ -13,7 +13,7 @@ from agentmem.errors import InvalidInput
 from agentmem.opened import open_ledger
 from agentmem.records import Scope
 from agentmem.values import now
-from agentmem_stores.sql.jobs import FIRST_PAUSE, Jobs
+from agentmem_stores.sql.jobs import FIRST_PAUSE, SqlJobs
 from agentmem_stores.sql.ledger import SqlLedger
 
 EXPIRED = timedelta(seconds=-1)
@@ -32,11 +32,11 @@ def ledger(place: str) -> Iterator[SqlLedger]:
 
 
 @pytest.fixture
-def jobs(ledger: SqlLedger) -> Jobs:
-    return Jobs(ledger, Scope("user:ana"))
+def jobs(ledger: SqlLedger) -> SqlJobs:
+    return SqlJobs(ledger, Scope("user:ana"))
 
 
-def test_a_job_is_taken_once_and_oldest_first(jobs: Jobs) -> None:
+def test_a_job_is_taken_once_and_oldest_first(jobs: SqlJobs) -> None:
     first, second = jobs.put("extract", {"record": "a"}), jobs.put("extract", {"record": "b"})
     taken = [jobs.take("one"), jobs.take("two"), jobs.take("three")]
     assert [job and job.id for job in taken] == [first, second, None]
@@ -45,12 +45,12 @@ def test_a_job_is_taken_once_and_oldest_first(jobs: Jobs) -> None:
     assert taken[0].attempts == 1
 
 
-def test_a_job_that_is_not_due_is_not_taken(jobs: Jobs) -> None:
+def test_a_job_that_is_not_due_is_not_taken(jobs: SqlJobs) -> None:
     jobs.put("extract", {}, due=datetime(2999, 1, 1, tzinfo=UTC))
     assert jobs.take("one") is None
 
 
-def test_kinds_narrow_what_is_taken(jobs: Jobs) -> None:
+def test_kinds_narrow_what_is_taken(jobs: SqlJobs) -> None:
     jobs.put("extract", {})
     wanted = jobs.put("summarise", {})
     job = jobs.take("one", kinds=["summarise"])
@@ -58,7 +58,7 @@ def test_kinds_narrow_what_is_taken(jobs: Jobs) -> None:
     assert job.id == wanted
 
 
-def test_a_lease_that_ran_out_hands_the_job_on_and_its_late_result_does_not_count(jobs: Jobs) -> None:
+def test_a_lease_that_ran_out_hands_the_job_on_and_its_late_result_does_not_count(jobs: SqlJobs) -> None:
     id = jobs.put("extract", {})
     assert jobs.take("dies", lease=EXPIRED) is not None
     again = jobs.take("lives")
@@ -70,7 +70,7 @@ def test_a_lease_that_ran_out_hands_the_job_on_and_its_late_result_does_not_coun
 
 
 def test_failures_pause_ever_longer_then_the_job_is_dead_with_its_error_and_can_be_retried(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    jobs: SqlJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = jobs.put("extract", {})
     clock = now()
@@ -91,9 +91,22 @@ def test_failures_pause_ever_longer_then_the_job_is_dead_with_its_error_and_can_
     assert jobs.take("one") is not None
 
 
-def test_jobs_of_another_scope_are_out_of_reach(ledger: SqlLedger, jobs: Jobs) -> None:
+def test_a_postponed_job_comes_again_and_no_attempt_is_counted(jobs: SqlJobs) -> None:
     id = jobs.put("extract", {})
-    stranger = Jobs(ledger, Scope("user:bob"))
+    for _ in range(20):
+        taken = jobs.take("one")
+        assert taken is not None
+        assert taken.attempts == 1
+        assert jobs.postpone(id, "one", "no model answers", now())
+    assert jobs.take("one") is not None
+    assert jobs.postpone(id, "one", "no model answers", datetime(2999, 1, 1, tzinfo=UTC))
+    assert jobs.take("one") is None
+    assert not jobs.postpone(id, "one", "late", now())
+
+
+def test_jobs_of_another_scope_are_out_of_reach(ledger: SqlLedger, jobs: SqlJobs) -> None:
+    id = jobs.put("extract", {})
+    stranger = SqlJobs(ledger, Scope("user:bob"))
     assert stranger.take("one") is None
     assert stranger.listed() == []
     assert jobs.take("shared-name") is not None
@@ -104,14 +117,14 @@ def test_jobs_of_another_scope_are_out_of_reach(ledger: SqlLedger, jobs: Jobs) -
     assert [job.state for job in jobs.listed()] == ["taken"]
 
 
-def test_many_workers_take_every_job_once(place: str, jobs: Jobs) -> None:
+def test_many_workers_take_every_job_once(place: str, jobs: SqlJobs) -> None:
     """Two ledgers, so that workers meet in the database and not only in one queue; the oldest are taken first."""
     ids = [jobs.put("extract", {"n": n}) for n in range(60)]
     other = cast(SqlLedger, open_ledger(place))
     taken: list[list[str]] = [[] for _ in range(6)]
 
     def work(n: int) -> None:
-        mine = Jobs(other, Scope("user:ana")) if n % 2 else jobs
+        mine = SqlJobs(other, Scope("user:ana")) if n % 2 else jobs
         while (job := mine.take(f"worker {n}")) is not None:
             assert mine.done(job.id, f"worker {n}")
             taken[n].append(job.id)
@@ -127,16 +140,16 @@ def test_many_workers_take_every_job_once(place: str, jobs: Jobs) -> None:
     assert jobs.counts() == {"done": 60}
 
 
-def test_a_scope_that_jobs_made_is_the_one_that_records_go_to(ledger: SqlLedger, jobs: Jobs) -> None:
+def test_a_scope_that_jobs_made_is_the_one_that_records_go_to(ledger: SqlLedger, jobs: SqlJobs) -> None:
     id = jobs.put("extract", {})
     assert ledger.bind(Scope("user:ana")).head() == 0
-    again = Jobs(ledger, Scope("user:ana"))
+    again = SqlJobs(ledger, Scope("user:ana"))
     assert [job.id for job in again.listed()] == [id]
     assert again.put("extract", {}) != id
     assert again.counts() == {"waiting": 2}
 
 
-def test_what_no_database_holds_is_refused_and_an_error_is_kept_as_far_as_it_can_be(jobs: Jobs) -> None:
+def test_what_no_database_holds_is_refused_and_an_error_is_kept_as_far_as_it_can_be(jobs: SqlJobs) -> None:
     for kind, payload in (("\0", {}), ("\ud800", {}), ("extract", {"text": "\ud800"})):
         with pytest.raises(InvalidInput):
             jobs.put(kind, payload)

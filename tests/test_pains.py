@@ -47,7 +47,7 @@ from agentmem import (
     Source,
 )
 from agentmem.records import Scope, State
-from agentmem_stores.sql.jobs import Jobs
+from agentmem_stores.sql.jobs import SqlJobs
 from agentmem_stores.sql.ledger import FILE_NAME, open_sqlite
 from tests.commits import tell_commits
 from tests.faces import members
@@ -127,7 +127,7 @@ def test_pain_05_what_a_model_cannot_answer_for_is_not_lost(tmp_path: Path) -> N
         scope = memory.bound
     ledger = open_sqlite(str(tmp_path / "m"), create=False, durability="process")
     with closing(ledger):
-        jobs = Jobs(ledger, scope)
+        jobs = SqlJobs(ledger, scope)
         id = jobs.put("extract", {"record": records[0].id})
         assert jobs.take("worker") is not None
         with pytest.raises(json.JSONDecodeError) as unparsed:

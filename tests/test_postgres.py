@@ -23,7 +23,7 @@ from agentmem import Memory
 from agentmem.errors import InvalidInput
 from agentmem.opened import open_ledger
 from agentmem.records import DEFAULT_SCOPE, Record, Scope
-from agentmem_stores.sql.jobs import Jobs
+from agentmem_stores.sql.jobs import SqlJobs
 from agentmem_stores.sql.ledger import SqlLedger
 from tests.postgres import Server, holding_open, opened, schema_of
 from tests.test_stateful import Verbs
@@ -45,7 +45,7 @@ def test_a_commit_waits_for_the_disk_whatever_the_servers_habit(postgres_url: st
 def test_a_job_is_taken_past_those_that_others_are_taking_and_past_every_writer(
     postgres: Server, postgres_ledger: SqlLedger, postgres_url: str
 ) -> None:
-    jobs = Jobs(postgres_ledger, Scope("user:ana"))
+    jobs = SqlJobs(postgres_ledger, Scope("user:ana"))
     first, second, third = (jobs.put("extract", {}) for _ in range(3))
     with psycopg.connect(host=str(postgres.folder), dbname="agentmem", user="agentmem") as other:
         other.execute(f"SELECT 1 FROM {schema_of(postgres_url)}.jobs WHERE id = %s FOR UPDATE", [first])

@@ -306,6 +306,9 @@ def test_the_refusals_that_have_a_way_out_say_it(memory: Memory, call: Callable[
 # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _ON_CLOSED: dict[str, Callable[[Memory], object]] = {
+    "models": lambda memory: memory.models,
+    "jobs": lambda memory: memory.jobs,
+    "calls": lambda memory: memory.calls,
     "add": lambda memory: memory.add("a"),
     "add_many": lambda memory: memory.add_many(["a"]),
     "add_many of nothing": lambda memory: memory.add_many([]),

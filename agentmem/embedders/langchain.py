@@ -14,11 +14,11 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agentmem.embedders.endpoint import place_of, without_keys
-from agentmem.embedders.foreign import foreign
+from agentmem.address import address_of, without_keys
 from agentmem.embedders.openai import known_dimension
 from agentmem.embedding import LangChainEmbeddings, text_digest
 from agentmem.errors import EmbeddingError, InvalidInput
+from agentmem.foreign import foreign
 
 __all__ = ["LangChainEmbedder"]
 
@@ -139,7 +139,7 @@ def _described(embeddings: LangChainEmbeddings) -> str:
         words += f"-{model}"
     if server := _first(embeddings, _SERVER, str):
         try:
-            words += f"@{place_of(server)}"
+            words += f"@{address_of(server).place}"
         except InvalidInput:  # no URL, or one with a query: told apart all the same
             words += f"@{text_digest(server).hex()}"
     if size := _first(embeddings, _DIMENSION, int):

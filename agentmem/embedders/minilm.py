@@ -22,10 +22,10 @@ from platformdirs import user_cache_path
 
 from agentmem.blas import product
 from agentmem.embedders.folder import ModelFolder, read_folder
-from agentmem.embedders.foreign import bars_hidden, foreign, installed, warnings_hidden
 from agentmem.embedders.onnx import OnnxEncoder, Pass, export
 from agentmem.embedding import Tokens, unit_rows
 from agentmem.errors import EmbeddingError
+from agentmem.foreign import bars_hidden, foreign, installed, warnings_hidden
 
 __all__ = ["PROJECTIONS", "SentenceEmbedder", "TokenSentenceEmbedder", "open_minilm"]
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedders.folder import ModelFolder
-from agentmem.embedders.foreign import bars_hidden, foreign, warnings_hidden
 from agentmem.embedding import unit_rows
 from agentmem.errors import EmbeddingError
+from agentmem.foreign import bars_hidden, foreign, warnings_hidden
 
 __all__ = ["OnnxEncoder", "Pass", "export"]
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.embedders.endpoint import Answer, Endpoint, TooLong
+from agentmem.address import model_name, model_spelled
+from agentmem.endpoint import Answer, Endpoint, TooLong
 from agentmem.errors import EmbeddingError, InvalidInput
 
 if TYPE_CHECKING:
@@ -58,9 +59,6 @@ _SHORTEST: Final = 200  # characters; a text that is refused as too long at this
 _PATIENCE_S: Final = 60.0
 _CUE_PATIENCE_S: Final = 5.0  # somebody waits
 
-_SPELLING: Final = re.compile(
-    r"(?P<model>[^#]+?)(?:@(?P<url>https?://[^#]*))?(?:#(?P<dimension>[^#]*))?", re.IGNORECASE
-)
 _SHAPE: Final = "openai:MODEL, openai:MODEL@http://HOST:PORT/v1 or openai:MODEL@http://HOST:PORT/v1#DIMENSION"
 
 
@@ -70,20 +68,11 @@ def open_openai(spelling: str = "") -> OpenAIEmbedder:
     Without a URL it is OPENAI_BASE_URL, else OpenAI's own server. The key comes from OPENAI_API_KEY and never from the
     spelling, which is written to settings and ledgers; for the same reason a URL with a password is refused here.
     """
-    found = _SPELLING.fullmatch(spelling)
-    if found is None:
-        raise InvalidInput("no model is named", way_out=f"Write {_SHAPE}.")
-    model, url, dimension = found["model"], found["url"], found["dimension"]
-    if url and "@" in url:
-        raise InvalidInput(
-            "a name or password has no place in an embedder's spelling",
-            way_out="Put the whole address into OPENAI_BASE_URL, or the key into OPENAI_API_KEY.",
-        )
-    if url is None and re.search(r"[^@]@(?:[^@]*[:/.]|localhost)", model):
-        raise InvalidInput(f"{model!r} has an address that does not begin with http://", way_out=f"Write {_SHAPE}.")
-    if dimension is not None and not re.fullmatch("[0-9]{1,5}", dimension):
+    named, hash_sign, dimension = spelling.partition("#")
+    model, url = model_spelled(named, _SHAPE)
+    if hash_sign and not re.fullmatch("[0-9]{1,5}", dimension):
         raise InvalidInput(f"{dimension!r} is no dimension", way_out=f"Write a number after the #: {_SHAPE}.")
-    return OpenAIEmbedder(model, base_url=url, dimension=None if dimension is None else int(dimension))
+    return OpenAIEmbedder(model, base_url=url, dimension=int(dimension) if hash_sign else None)
 
 
 def known_dimension(model: str) -> int | None:
@@ -131,12 +120,10 @@ class OpenAIEmbedder:
         timeout: float = 30.0,
         retries: int = 4,
     ) -> None:
-        if not isinstance(model, str) or not re.fullmatch(r"[^\s\x00-\x1f\x7f\ud800-\udfff]{1,200}", model):
-            raise InvalidInput(f"{model!r} is no model's name", way_out="Name it as the server does, without spaces.")
+        self._model = model_name(model)
         if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 2048:
             raise InvalidInput(f"a batch has 1 to 2048 texts, not {batch!r}")
         self._endpoint = Endpoint(base_url, api_key, timeout=timeout, retries=retries)
-        self._model = model
         self._dimension = _settled(model, dimension)
         if shorten is None:
             shorten = self._dimension != known_dimension(model) and _plain(model).startswith("text-embedding-3-")

@@ -37,6 +37,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Put right", ("edit", "pin", "tag", "merge", "split", "forget", "restore")),
     ("Look back", ("history", "log", "undo", "redo")),
     ("Think it over", ("consolidate", "about", "at", "complete", "links", "working", "stores")),
+    ("Ask models", ("models",)),
     ("Let go", ("fade", "due", "repeats")),
     ("Take in and hand out", ("import", "export", "copy")),
     ("Look after", ("stats", "doctor", "reindex", "config", "completion")),

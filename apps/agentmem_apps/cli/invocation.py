@@ -7,6 +7,7 @@ because `agentmem --help` loads this module.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class Invocation:
     def settings(self) -> Settings:
         from agentmem.config import Settings
 
-        return Settings.load({key: self._flags.get(key) for key in ("memory", "scope", "embedder", "index")})
+        return Settings.load({key: self._flags.get(key) for key in ("memory", "scope", "embedder", "index", "model")})
 
     def say(self, text: str) -> None:
         """Talk: a line on stderr, unless --quiet."""
@@ -120,6 +121,8 @@ class Invocation:
         from agentmem.memory import Memory
 
         settings = self.settings
+        if settings.offline == "on":
+            os.environ["AGENTMEM_OFFLINE"] = "on"  # read where an address is about to be asked
         return Memory.open(
             place,
             scope=settings.scope,
@@ -129,6 +132,7 @@ class Invocation:
             durability=settings.durability,
             actor=settings.actor,
             late_interaction=settings.late_interaction == "on",
+            models=settings.models,
         )
 
 

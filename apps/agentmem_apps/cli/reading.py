@@ -69,6 +69,9 @@ def recall(
 
     Each hit shows its score and the parts that the score is the sum of.
     """
+    from agentmem.models.choice import Need
+    from agentmem.recall.pack import estimate_tokens
+
     with invocation.open() as memory:
         _catch_up(invocation, memory)
         began = time.perf_counter()
@@ -86,9 +89,12 @@ def recall(
             explain=explain or why,
         )
         spent = time.perf_counter() - loaded
+        choices = memory.router.models(Need("reply", tokens_in=estimate_tokens(cue))) if why else []
     if why and not invocation.json and not ids:
         _draw_hits(hits)
         _print_asked(invocation, hits.asked)
+        for choice in choices:
+            invocation.say(f"a reply {'would not' if choice.refused else 'would'} ask {choice.model}: {choice.why}")
     else:
         _print_hits(invocation, hits, ids=ids, explain=explain or why)
     loading = f", after {loaded - began:.1f} s to load the memory" if loaded - began >= 0.1 else ""

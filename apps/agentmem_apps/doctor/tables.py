@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Select, cast, select
 
+from agentmem.jobs import Job
 from agentmem.records import Scope
-from agentmem_stores.sql.jobs import Job, Jobs
+from agentmem_stores.sql.jobs import SqlJobs
 from agentmem_stores.sql.ledger import SqlLedger
 from agentmem_stores.sql.schema import TO_RECLAIM, cursors, embedders, key_of, records, scopes, vectors
 
@@ -50,4 +51,4 @@ class Tables:
         return bool(self._column(select(cursors.c.seq).where(TO_RECLAIM)))
 
     def dead_jobs(self, scope: Scope) -> list[Job]:
-        return Jobs(self._ledger, scope).listed("dead")
+        return SqlJobs(self._ledger, scope).listed("dead")

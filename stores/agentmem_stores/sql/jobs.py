@@ -1,50 +1,30 @@
-"""Jobs: work for later, done at least once, by whichever process takes it; never lost and never silent.
-
-A job is `waiting` until a worker takes it on a lease. A worker that dies lets its lease run out, and the job is taken
-again. One that fails waits twice as long each time, and after the last attempt is `dead`: it stays, with its error, to
-be seen and retried by hand. Taking locks the row it finds and skips those that others have locked, so two workers
-never hold the same job, and where the database has row locks they do not wait for each other.
+"""Jobs (see `agentmem.jobs`) as rows of the ledger. Taking locks the row it finds and skips those that others have
+locked, so two workers never hold the same job, and where the database has row locks they do not wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from agentmem.errors import InvalidInput
+from agentmem.jobs import ATTEMPTS, LEASE, Job, JobState
 from agentmem.records import Scope
 from agentmem.values import Json, new_id, now, plain_json, plain_text
-from agentmem_stores.sql.schema import dump, from_micros, jobs, parse, to_micros
+from agentmem_stores.sql.schema import NO_SCOPE, dump, from_micros, jobs, parse, to_micros
 
 if TYPE_CHECKING:
     from agentmem_stores.sql.ledger import SqlLedger
 
-__all__ = ["Job", "JobState", "Jobs"]
+__all__ = ["SqlJobs"]
 
-JobState = Literal["waiting", "taken", "done", "dead"]
-NO_SCOPE = -1  # a number that no scope has
 FIRST_PAUSE = timedelta(seconds=2)  # before the second attempt; doubled before each further one
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """`due` is when it may be taken: after a pause when waiting, when the lease ends when taken."""
-
-    id: str
-    kind: str
-    payload: Mapping[str, Json]
-    state: JobState
-    attempts: int
-    due: datetime
-    worker: str | None
-    error: str | None
-
-
-class Jobs:
+class SqlJobs:
     """The jobs of one scope."""
 
     def __init__(self, ledger: SqlLedger, scope: Scope) -> None:
@@ -57,7 +37,7 @@ class Jobs:
         plain_text(kind, "kind")
         plain_json(payload, "payload")
         id = new_id()
-        scope_id = self._made()
+        scope_id = self._ledger.made(self._scope)
 
         def run(connection: Connection) -> None:
             connection.execute(
@@ -75,19 +55,7 @@ class Jobs:
         self._writer.run(run)
         return id
 
-    def _made(self) -> int:
-        """The scope's number; a scope that is new is made under its root's lock, which jobs do without."""
-
-        def make(connection: Connection) -> int:
-            ids = self._ledger.ids_of(connection, self._scope) or self._ledger.make_scope(connection, self._scope)
-            return ids[0]
-
-        known = self._ledger.glance(self._scope_id)
-        return known if known != NO_SCOPE else self._ledger.writer.run(make, self._ledger.lock_of(self._scope))
-
-    def take(
-        self, worker: str, *, kinds: Sequence[str] | None = None, lease: timedelta = timedelta(minutes=5)
-    ) -> Job | None:
+    def take(self, worker: str, *, kinds: Sequence[str] | None = None, lease: timedelta = LEASE) -> Job | None:
         """The job that has been due longest, held until the lease ends; None when none is due."""
 
         def run(connection: Connection) -> Job | None:
@@ -121,12 +89,12 @@ class Jobs:
 
         return self._writer.run(run)
 
-    def failed(self, id: str, worker: str, error: str, *, attempts: int = 5) -> bool:
+    def failed(self, id: str, worker: str, error: str, *, attempts: int = ATTEMPTS) -> bool:
         """Wait and try again, or after so many attempts be dead. False as in `done`.
 
         `error` is kept for people to read: what no database holds of it is replaced.
         """
-        said = error.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+        said = _storable(error)
 
         def run(connection: Connection) -> bool:
             held = select(jobs.c.attempts).where(self._held(connection, id, worker))
@@ -140,6 +108,20 @@ class Jobs:
                 update(jobs).where(jobs.c.id == id).values(state=state, worker=None, error=said, due=to_micros(due))
             )
             return True
+
+        return self._writer.run(run)
+
+    def postpone(self, id: str, worker: str, error: str, until: datetime) -> bool:
+        """Wait until then, and count no attempt. False as in `done`."""
+        said = _storable(error)
+
+        def run(connection: Connection) -> bool:
+            waiting = (
+                update(jobs)
+                .where(self._held(connection, id, worker))
+                .values(state="waiting", worker=None, error=said, due=to_micros(until), attempts=jobs.c.attempts - 1)
+            )
+            return connection.execute(waiting).rowcount > 0
 
         return self._writer.run(run)
 
@@ -175,6 +157,10 @@ class Jobs:
     def _held(self, connection: Connection, id: str, worker: str) -> ColumnElement[bool]:
         here = jobs.c.scope_id == self._scope_id(connection)
         return and_(here, jobs.c.id == id, jobs.c.worker == worker, jobs.c.state == "taken")
+
+
+def _storable(error: str) -> str:
+    return error.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _job(row: Row[Any]) -> Job:

@@ -21,9 +21,11 @@ from agentmem.ledger import Durability, Transaction
 from agentmem.records import Record, Scope
 from agentmem.verify import disagreements
 from agentmem_stores.sql import migrations
+from agentmem_stores.sql.calls import SqlCalls
 from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
 from agentmem_stores.sql.heads import COUNT, whole
 from agentmem_stores.sql.hot import HotStatements
+from agentmem_stores.sql.jobs import SqlJobs
 from agentmem_stores.sql.reader import CHUNK, SqlReader
 from agentmem_stores.sql.schema import (
     LAST_SCOPE,
@@ -174,6 +176,15 @@ class SqlLedger:
         """Cache what is committed; an id seen inside a transaction that fails may later be another scope's."""
         self._scope_ids[scope] = ids
 
+    def made(self, scope: Scope) -> int:
+        """The scope's number; one that is new is made under its root's lock, which jobs and calls do without."""
+
+        def make(connection: Connection) -> int:
+            return (self.ids_of(connection, scope) or self.make_scope(connection, scope))[0]
+
+        known = self.glance(lambda connection: self.ids_of(connection, scope))
+        return self.writer.run(make, self.lock_of(scope)) if known is None else known[0]
+
     def lock_of(self, scope: Scope) -> str:
         """What a write to the scope keeps others from: its root, whose changes are counted together."""
         return f"root/{scope.root}"
@@ -271,6 +282,14 @@ class SqlScope:
             return [found[position] for position in positions if position in found]
 
         return self._directly(read, lambda reader: reader.at(positions))
+
+    @property
+    def jobs(self) -> SqlJobs:
+        return SqlJobs(self._ledger, self._scope)
+
+    @property
+    def calls(self) -> SqlCalls:
+        return SqlCalls(self._ledger, self._scope)
 
     def _directly(self, read: Callable[[Any, tuple[int, int]], T], usual: Callable[[SqlReader], T]) -> T:
         """What every recall asks, past SQLAlchemy, which takes longer over it than the database. When that fails it is

@@ -88,7 +88,18 @@ def m005_tokens(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments, m004_keys, m005_tokens]
+def m006_calls(connection: Connection) -> None:
+    """What asking language models costs."""
+    connection.exec_driver_sql(
+        "CREATE TABLE calls (id TEXT NOT NULL, scope_id INTEGER NOT NULL, at BIGINT NOT NULL, role TEXT NOT NULL,"
+        " model TEXT NOT NULL, cause TEXT NOT NULL, prompt TEXT NOT NULL, outcome TEXT NOT NULL,"
+        " tokens_in BIGINT NOT NULL, tokens_out BIGINT NOT NULL, picos BIGINT NOT NULL, ms FLOAT NOT NULL,"
+        " error TEXT NOT NULL, PRIMARY KEY (id))"
+    )
+    connection.exec_driver_sql("CREATE INDEX calls_by_time ON calls (scope_id, at)")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [m002_serving, m003_segments, m004_keys, m005_tokens, m006_calls]
 
 
 def known() -> list[str]:

@@ -45,6 +45,7 @@ metadata = MetaData()
 _NUMBER_BITS: Final = 36  # 68 billion changes under a root, 134 million scopes
 LAST_NUMBER: Final = (1 << _NUMBER_BITS) - 1
 LAST_SCOPE: Final = (1 << 63 - _NUMBER_BITS) - 1
+NO_SCOPE: Final = -1  # a number that no scope has
 _Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite takes no other word for a key that is the table
 
 
@@ -220,6 +221,26 @@ jobs = Table(
     Column("worker", Text),
     Column("error", Text),
     Index("jobs_by_due", "scope_id", "state", "due"),
+)
+
+# Each question to a language model: as estimated while it is under way, as it was when it ended.
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope_id", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("picos", BigInteger, nullable=False),
+    Column("ms", Float, nullable=False),
+    Column("error", Text, nullable=False),
+    Index("calls_by_time", "scope_id", "at"),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -20,9 +20,11 @@ from agentmem_stores.sql.reader import SqlReader, chunks
 from agentmem_stores.sql.schema import (
     LAST_NUMBER,
     RECORD_COLUMNS,
+    calls,
     cursors,
     embedders,
     in_scope,
+    jobs,
     journal,
     key_of,
     records,
@@ -182,6 +184,9 @@ class SqlTransaction(SqlReader):
                 update(journal).where(journal.c.key.in_(chunk)).values(before=None, after=None, cause="")
             )
         self._connection.execute(delete(segments).where(segments.c.scope_id == self._scope_id))
+        # What a model or a server said may quote the words.
+        self._connection.execute(update(jobs).where(jobs.c.scope_id == self._scope_id).values(error=None))
+        self._connection.execute(update(calls).where(calls.c.scope_id == self._scope_id).values(error=""))
         changes = self.write(drafts, actor=actor, cause=cause, step=step)
         if changes:
             # Not an update: another process may take the older row away at this moment.

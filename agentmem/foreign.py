@@ -1,4 +1,4 @@
-"""The border to model libraries: whatever they raise becomes an EmbeddingError, and while they load they are quiet.
+"""The border to other libraries: whatever they raise becomes one of our errors, and while they load they are quiet.
 
 tokenizers raises the class Exception itself, safetensors and ONNX Runtime direct children of it, and torch whatever it
 likes: no list of types is a safe net under them. Knows no library by name but transformers, for its progress bar.
@@ -26,11 +26,12 @@ def installed(*packages: str) -> bool:
 
 
 class foreign:
-    """Inside it, a library's error becomes `EmbeddingError("could not <doing>: ...")`. Ours pass as they are."""
+    """Inside it, a library's error becomes `error("could not <doing>: ...")`. Ours pass as they are."""
 
-    def __init__(self, doing: str, *, way_out: str = "") -> None:
+    def __init__(self, doing: str, *, way_out: str = "", error: type[AgentMemError] = EmbeddingError) -> None:
         self._doing = doing
         self._way_out = way_out
+        self._error = error
 
     def __enter__(self) -> None:
         return None
@@ -38,7 +39,7 @@ class foreign:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, Exception) and not isinstance(error, AgentMemError | MemoryError):
             first = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise EmbeddingError(f"could not {self._doing}: {first}", way_out=self._way_out) from error
+            raise self._error(f"could not {self._doing}: {first}", way_out=self._way_out) from error
 
 
 @contextmanager
