@@ -6,7 +6,7 @@ and an end that is cut off behind the first items of a list. Everything else is 
 meant. Every character is read a bounded number of times, so that no answer takes longer than its length allows.
 
 json-repair is not used: it fills what is missing with "", takes prose for values, joins what is cut off to a whole, and
-needs 8 s for 24 KB of hostile quotes (its time is quadratic). Schemas are pydantic's; models are unknown here.
+its time is quadratic (1.7 s for 6 KB of `{"`, 5.9 s for 12 KB). Schemas are pydantic's; models are unknown here.
 """
 
 from __future__ import annotations
