@@ -231,7 +231,7 @@ class _Reader:
                 parted = isinstance(members[name], dict | list)
         except _Cut:
             if outermost and members:
-                self.cut = True
+                self._keep()
                 return members
             raise
         self.at += 1
@@ -253,11 +253,16 @@ class _Reader:
                 parted = isinstance(items[-1], dict | list)
         except _Cut:
             if kept and items:
-                self.cut = True
+                self._keep()
                 return items
             raise
         self.at += 1
         return items
+
+    def _keep(self) -> None:
+        """What is whole is kept, and what follows it is passed over."""
+        self.cut = True
+        self.at = len(self.text)
 
     def _next(self) -> str:
         self.at = _end(_GAP, self.text, self.at)
