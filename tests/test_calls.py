@@ -54,6 +54,19 @@ def test_a_call_is_kept_as_it_began_and_as_it_ended(calls: SqlCalls) -> None:
     assert calls.listed() == [ended]
 
 
+def test_a_call_of_another_scope_is_out_of_reach(ledger: SqlLedger, calls: SqlCalls) -> None:
+    begun = call(100)
+    calls.begin(begun)
+    ledger.bind(Scope("user:bea")).calls.end(replace(begun, outcome="done", tokens_in=0))
+    ledger.bind(Scope("user:ana/inside")).calls.end(replace(begun, outcome="done", tokens_in=0))
+    assert calls.listed() == [begun]
+
+
+def test_what_no_database_holds_is_replaced_in_an_error(calls: SqlCalls) -> None:
+    calls.begin(call(1, error="\0 and \ud800"))
+    assert calls.listed()[0].error == "\ufffd and ?"
+
+
 def test_an_estimate_that_does_not_fit_is_refused_and_not_noted(calls: SqlCalls) -> None:
     limit = Limit(ANA, TODAY, tokens=150)
     calls.begin(call(100), [limit])

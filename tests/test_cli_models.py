@@ -19,6 +19,7 @@ from agentmem_apps.cli import app
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AGENTMEM_OFFLINE")  # nothing is asked here
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     with Memory.open("m", embedder="hash") as memory:
         memory.add("We moved the launch to 3 May.")
@@ -116,3 +117,12 @@ def test_why_says_who_would_be_asked(folder: Path) -> None:
     said = run("recall", "launch", "--why", "--model", "http://localhost:1/v1#b").stderr
     assert "a reply would ask http://localhost:1/v1#b: it stands first" in said
     assert "a reply" not in run("recall", "launch", "--why").stderr
+    told = as_json("recall", "launch", "--why", "--model", "http://localhost:1/v1#b")
+    assert [one["model"] for one in told["models"]] == ["http://localhost:1/v1#b"]
+
+
+def test_offline_is_a_setting_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTMEM_OFFLINE", "on")  # which the setting would set, and leave behind
+    (folder / "agentmem.toml").write_text('offline = "on"')
+    [choice] = as_json("models", "list", "--model", "openai:x")["roles"]["reply"]
+    assert (choice["refused"], choice["why"]) == (True, "it is not on this machine, and AGENTMEM_OFFLINE is on")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from agentmem.models.choice import Breaker, Candidate, ModelChoice, Need, Standing, choose
 from agentmem.models.settings import ModelSettings, Policy, Privacy, Terms
 from agentmem.records import Scope
@@ -27,6 +29,12 @@ def candidate(name: str, *, local: bool = False, context: int | None = None, **t
 
 def names(choices: Sequence[ModelChoice], *, refused: bool = False) -> list[str]:
     return [choice.model for choice in choices if choice.refused == refused]
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is asked here."""
+    monkeypatch.setenv("AGENTMEM_OFFLINE", "off")
 
 
 def chosen(policy: Policy, *candidates: Candidate, need: Need | None = None) -> list[ModelChoice]:
@@ -120,6 +128,8 @@ def test_one_that_failed_three_times_is_left_alone_and_tried_again_by_one_caller
     breaker.leave(False)
     assert breaker.rests == 30.0  # twice as long each time
     clock.now += 30
+    assert breaker.enter()
+    breaker.leave(None)  # what was to be asked was not asked after all
     assert breaker.enter()
     breaker.leave(True)
     assert breaker.rests == 0

@@ -12,12 +12,14 @@ from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import BaseModel
 
-from agentmem import BudgetReached, InvalidInput, Memory, ModelError, NoModel, PluginError
+from agentmem import BadOutput, BudgetReached, InvalidInput, Memory, ModelError, NoModel, PluginError
 from agentmem.models.asking import BoundModels
 from agentmem.models.calls import Call
-from agentmem.models.choice import Need
+from agentmem.models.choice import Breaker, Need
 from agentmem.models.pool import AnyModels, ModelPool
+from agentmem.models.scripted import ScriptedModel
 from agentmem.models.settings import Budget, Privacy, Terms
 from tests.fakes import TinyEmbedder
 
@@ -81,6 +83,12 @@ def says(name: str, *answers: str | Exception, **more: Any) -> Stranger:
 
 def busy(wait: float = 0.0) -> ModelError:
     return ModelError("asked too often", passing=True, wait=wait)
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models that are remote here only say so."""
+    monkeypatch.setenv("AGENTMEM_OFFLINE", "off")
 
 
 @pytest.fixture
@@ -223,7 +231,7 @@ def test_a_budget_is_one_scopes_and_of_those_inside(opened: Callable[..., Memory
 def test_a_free_model_answers_when_the_dear_one_is_over_the_budget(opened: Callable[..., Memory]) -> None:
     pool = ModelPool(
         [says("dear", "gold"), says("free", "tin")],
-        terms={"dear": Terms(output=10.0)},
+        terms={"dear": Terms(output=10.0), "free": Terms()},
         budgets={None: Budget(money=0.001)},
     )
     answer = opened(pool).models.chat("reply", "hi")
@@ -402,3 +410,132 @@ def test_bound_models_are_what_stores_ask(opened: Callable[..., Memory]) -> None
 def test_what_is_no_model_is_refused_at_opening(tmp_path: Path, models: Any) -> None:
     with pytest.raises(InvalidInput):
         Memory.open(tmp_path / "m", embedder=TinyEmbedder(), models=models)
+
+
+def test_offline_no_model_is_asked_that_is_not_on_this_machine(
+    opened: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, near = says("far", "hello"), says("near", "here", is_local=True)
+    monkeypatch.setenv("AGENTMEM_OFFLINE", "on")
+    with pytest.raises(NoModel, match="AGENTMEM_OFFLINE is on"):
+        opened(far).models.chat("reply", "hi")
+    assert opened([far, near]).models.chat("reply", "hi").model == "near"
+    assert far.asked == []
+
+
+def test_a_model_without_a_price_is_not_asked_where_money_is_budgeted(opened: Callable[..., Memory]) -> None:
+    far, near = says("far", "hello"), says("near", "here", is_local=True)
+    pool = ModelPool([far, near], budgets={"user:ana": Budget(money=1.0)})
+    assert opened(pool).models.chat("reply", "hi").model == "near"
+    assert opened(pool, scope="user:bea").models.chat("reply", "hi").model == "far"
+    priced = ModelPool([far, near], budgets={"user:ana": Budget(money=1.0)}, terms={"far": Terms(input=1.0)})
+    assert opened(priced).models.chat("reply", "hi").model == "far"
+
+
+def test_one_kind_may_be_written_as_a_text(opened: Callable[..., Memory]) -> None:
+    far = says("far", "hello")
+    memory = opened(ModelPool(far, private=Privacy.of("user:bea", "note")))
+    with pytest.raises(NoModel, match="kind note never leaves"):
+        memory.models.chat("reply", "hi", kinds="note")
+    with pytest.raises(NoModel, match="user:bea never leaves"):
+        opened(ModelPool(far, private=Privacy(("user:bea",), ["note"])), scope="user:bea").models.chat("reply", "hi")  # type: ignore[arg-type]
+    assert far.asked == []
+
+
+def test_what_stands_in_the_way_before_asking_leaves_no_model_locked_out(opened: Callable[..., Memory]) -> None:
+    """A model on trial after its rest, and a budget that is used up just then: the trial was not made."""
+    clock = [0.0]
+    model = says("m", "hello")
+    pool = ModelPool(model, budgets={None: Budget(tokens=2_000)}, terms={"m": Terms(at_once=1)})
+    breaker = pool.candidate("m").breaker = Breaker(lambda: clock[0])
+    for _ in range(3):
+        breaker.leave(False)
+    clock[0] += 60
+    memory = opened(pool)
+    for _ in range(3):
+        with pytest.raises(BudgetReached):
+            memory.models.chat("reply", "hi", most_out=5_000)
+    assert memory.models.chat("reply", "hi").text == "hello"  # neither its place nor its trial was kept
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": -1_000, "output_tokens": -1_000},
+        {"input_tokens": 10**30, "output_tokens": 0},
+        {"input_tokens": "many", "output_tokens": None},
+        {"input_tokens": True, "output_tokens": 1.5},
+        {},
+    ],
+)
+def test_a_model_that_lies_about_what_it_took_gives_nothing_back(opened: Callable[..., Memory], usage: Any) -> None:
+    class Liar(Stranger):
+        def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+            message = AIMessage("hello").model_copy(update={"usage_metadata": usage})
+            return ChatResult(generations=[ChatGeneration(message=message)])
+
+    memory = opened(Liar(name_="liar"))
+    call = memory.models.chat("reply", "how are you?").call
+    assert call.outcome == "done"
+    assert 0 < call.tokens_in < 100
+    assert 0 < call.tokens_out < 100
+    assert memory.calls.listed() == [call]
+
+
+class Votes(BaseModel):
+    vote: str
+
+
+def test_answers_that_could_not_be_used_are_noted_as_that(opened: Callable[..., Memory]) -> None:
+    memory = opened([ScriptedModel(["no", "never", "not"], name="one"), ScriptedModel(["hm", '{"vote": "same"}'])])
+    found = memory.models.structured("judge", Votes, "same?", cause="pair-1", prompt="judge/1")
+    assert (found.value, found.rounds) == (Votes(vote="same"), 1)
+    noted_ = [(call.model, call.outcome) for call in reversed(memory.calls.listed())]
+    assert noted_ == [("one", "refused")] * 3 + [("scripted", "refused"), ("scripted", "done")]
+    assert {(call.cause, call.prompt) for call in memory.calls.listed()} == {("pair-1", "judge/1")}
+    assert memory.calls.usage()[0].failed + memory.calls.usage()[1].failed == 4
+    with pytest.raises(BadOutput):
+        opened(ScriptedModel(["no"] * 3)).models.structured("judge", Votes, "same?")
+
+
+def test_a_structured_answer_takes_no_more_than_was_estimated(opened: Callable[..., Memory]) -> None:
+    long = '{"vote": "' + "same " * 100 + '"}'
+    with pytest.raises(BadOutput):
+        opened(ScriptedModel([long] * 3)).models.structured("judge", Votes, "same?", most_out=20)
+    assert opened(ScriptedModel([long])).models.structured("judge", Votes, "same?", most_out=2_000).rounds == 0
+
+
+def test_what_cannot_be_noted_is_refused_before_it_is_asked(opened: Callable[..., Memory]) -> None:
+    model = says("m", "hello")
+    memory = opened(model)
+    for wrong in ({"cause": "a\0b"}, {"prompt": 3}, {"most_out": 0}, {"most_out": 1.5}, {"kinds": [3]}):
+        with pytest.raises(InvalidInput):
+            memory.models.chat("reply", "hi", **wrong)
+    for policies in ({"reply": "fastest"}, {"repl": "order"}):
+        with pytest.raises(InvalidInput, match="policy"):
+            ModelPool(model, policies=policies)  # type: ignore[arg-type]
+    assert model.asked == []
+
+
+def test_an_answer_stands_when_its_account_cannot_be_written(
+    opened: Callable[..., Memory], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger is closed while the model thinks. Its call stays in it, open, as estimated."""
+    inside, go = threading.Event(), threading.Event()
+
+    def answer(_: Sequence[BaseMessage]) -> str:
+        inside.set()
+        assert go.wait(PATIENCE_S)
+        return "late"
+
+    memory = opened(Stranger(name_="m", answer=answer, asked=[]))
+    models, found = memory.models, list[str]()
+    thread = threading.Thread(target=lambda: found.append(models.chat("reply", "hi").text))
+    thread.start()
+    assert inside.wait(PATIENCE_S)
+    memory.close()
+    go.set()
+    thread.join(PATIENCE_S)
+    assert found == ["late"]
+    again = opened()
+    assert [call.outcome for call in again.calls.listed()] in (["open"], ["done"])

@@ -129,14 +129,22 @@ class BoundModels:
         asking = Asking.of(role, messages, most_out, kinds=kinds, cause=cause, prompt=prompt)
 
         def one(choice: ModelChoice, more: bool, passed_over: tuple[str, ...]) -> Structured[M]:
+            last: Question | None = None
+
             def through(runnable: Runnable[Any, Any], shown: Sequence[BaseMessage]) -> Any:
-                return self._tried(choice, replace(asking, messages=tuple(shown), runnable=runnable), more, _whole)
+                nonlocal last
+                if last is not None:
+                    last.refuse()  # or it would not be asked again
+                last = self._tried(choice, replace(asking, messages=tuple(shown), runnable=runnable), more, _ended)
+                return last.came[-1] if last.came else None
 
             try:
                 return structured(
                     self.pool.opened(choice.model), schema, list(asking.messages), ask=through, repairs=repairs
                 )
             except BadOutput:
+                if last is not None:
+                    last.refuse()
                 self.pool.candidate(choice.model).standing(role).saw(False)
                 raise
 
@@ -156,8 +164,7 @@ class BoundModels:
         day = at.replace(hour=0, minute=0, second=0, microsecond=0)
         return [
             Limit(path, day, budget.tokens, budget.picos)
-            for path, budget in self.pool.settings.budgets.items()
-            if path is None or self._scope[: len(path)] == path
+            for path, budget in self.pool.settings.budgets_of(self._scope).items()
         ]
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -243,12 +250,6 @@ def _ended(question: Question, seconds: float) -> Question:
     for _ in question.pieces(seconds, seconds):
         continue
     return question
-
-
-def _whole(question: Question, seconds: float) -> Any:
-    """The one piece of a question that is not streamed."""
-    [piece] = question.pieces(seconds, seconds)
-    return piece
 
 
 def _first_piece(question: Question, seconds: float) -> tuple[Question, Iterator[Any]]:

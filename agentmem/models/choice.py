@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from agentmem.address import offline
 from agentmem.models.settings import ModelSettings, Policy, Terms
 from agentmem.records import Scope
 
@@ -111,10 +112,13 @@ class Breaker:
             self._trying = True
             return True
 
-    def leave(self, good: bool, wait: float | None = None) -> None:
-        """How it went; `wait`: seconds for which the model itself asked to be left alone."""
+    def leave(self, good: bool | None, wait: float | None = None) -> None:
+        """How it went, None for a question that was not put after all; `wait`: seconds for which the model itself
+        asked to be left alone."""
         with self._lock:
             tried, self._trying = self._trying, False
+            if good is None:
+                return
             if good:
                 self._failures, self._rest = 0, _REST_S
                 return
@@ -159,8 +163,12 @@ def choose(need: Need, scope: Scope, candidates: Sequence[Candidate], settings: 
 
 
 def _refused(need: Need, scope: Scope, one: Candidate, settings: ModelSettings) -> str:
+    if not one.local and offline():
+        return "it is not on this machine, and AGENTMEM_OFFLINE is on"
     if not one.local and (why := settings.private.forbids(scope, need.kinds)):
         return why
+    if not one.local and one.model not in settings.terms and settings.counts_money(scope):
+        return "money is budgeted, and what it costs is not known"
     if one.context is not None and (over := need.tokens_in + need.tokens_out - one.context) > 0:
         return f"the prompt is {over:,} tokens over its {one.context:,}"
     return ""

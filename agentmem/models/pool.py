@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from agentmem.errors import InvalidInput
 from agentmem.models.cache import AnswerCache
 from agentmem.models.choice import Candidate, ModelChoice, Need, choose
-from agentmem.models.settings import ROLES, Budget, ModelSettings, Policy, Privacy, Terms, stays_here
+from agentmem.models.settings import POLICIES, ROLES, Budget, ModelSettings, Policy, Privacy, Terms, stays_here
 from agentmem.records import Scope
 
 if TYPE_CHECKING:
@@ -53,8 +53,14 @@ class ModelPool:
             policies=settings.policies if policies is None else dict(policies),
             terms=settings.terms if terms is None else dict(terms),
             budgets=settings.budgets if budgets is None else _by_scope(budgets),
-            private=settings.private if private is None else private,
+            private=settings.private if private is None else Privacy.of(*private),
         )
+        for role, policy in self.settings.policies.items():
+            if role not in ROLES or policy not in POLICIES:
+                raise InvalidInput(
+                    f"there is no policy {policy!r:.40} for the role {role!r:.40}",
+                    way_out=f"Policies: {', '.join(POLICIES)}. Roles: {', '.join(ROLES)}.",
+                )
         self.cache = AnswerCache()
         self._opened: set[str] = set()
         self._candidates: dict[str, Candidate] = {}

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
+import logging
 import queue
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from agentmem.errors import AgentMemError, InvalidInput, ModelError
 from agentmem.models.answer import text_of
@@ -24,6 +26,7 @@ from agentmem.models.faults import as_model_error
 from agentmem.models.settings import ROLES, Terms
 from agentmem.recall.pack import estimate_tokens
 from agentmem.records import Scope
+from agentmem.values import plain_text, whole_number, words
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -36,7 +39,10 @@ __all__ = ["Asking", "Question"]
 
 _PER_MESSAGE: Final = 8  # tokens around each message of a chat
 _SETTLING_S: Final = 2.0  # that a model which was stopped has to say so
+_MOST_TOKENS: Final = 10**8  # of one message: ten times the largest context there is
 _END: Final = object()
+
+log = logging.getLogger("agentmem")
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Asking:
         cause: str = "",
         prompt: str = "",
     ) -> Self:
-        """InvalidInput for an unknown role, and for no messages."""
+        """InvalidInput for an unknown role, for no messages, and for what cannot be noted."""
         from langchain_core.messages import BaseMessage, HumanMessage
 
         if role not in ROLES:
@@ -73,13 +79,21 @@ class Asking:
         given = [HumanMessage(messages)] if isinstance(messages, str) else list(messages)
         if not given or not all(isinstance(message, BaseMessage) for message in given):
             raise InvalidInput("messages must be a text, or a list of LangChain messages with one at least")
-        return cls(role, tuple(given), most_out, tuple(tools), frozenset(kinds), cause, prompt)
+        return cls(
+            role,
+            tuple(given),
+            whole_number(most_out, "most_out", 1),
+            tuple(tools),
+            frozenset(words(kinds, "kinds")),  # one text is one kind, not its letters
+            plain_text(cause, "cause"),
+            plain_text(prompt, "prompt"),
+        )
 
-    @property
+    @cached_property
     def need(self) -> Need:
         """In tokens as estimated, on the high side."""
-        words = sum(estimate_tokens(text_of(message)) + _PER_MESSAGE for message in self.messages)
-        return Need(self.role, words + sum(map(_tokens_of_tool, self.tools)), self.most_out, self.kinds)
+        shown = sum(estimate_tokens(text_of(message)) + _PER_MESSAGE for message in self.messages)
+        return Need(self.role, shown + sum(map(_tokens_of_tool, self.tools)), self.most_out, self.kinds)
 
     def call(self, model: str, terms: Terms) -> Call:
         """The call that asking this model is, before it is made."""
@@ -135,20 +149,24 @@ class Question:
         model = pool.opened(choice.model)
         if not self._places.acquire(timeout=max(seconds, 0.0)):
             raise ModelError(f"{choice.model} is busy with {candidate.terms.at_once} questions", passing=True)
+        entered = False
         try:
-            if not candidate.breaker.enter():
+            entered = candidate.breaker.enter()
+            if not entered:
                 raise ModelError(
                     f"{choice.model} failed, and is left alone", passing=True, wait=candidate.breaker.rests
                 )
             if calls is not None:
                 calls.begin(self.call, limits)
-        except AgentMemError:
+            run = contextvars.copy_context().run  # LangChain's callbacks and tracing go by context
+            thread = threading.Thread(target=run, args=(self._run, model), name=f"agentmem-{asking.role}", daemon=True)
+            self._begun = time.monotonic()
+            thread.start()
+        except BaseException:  # over the budget, a full disk, no thread to be had: nothing was asked
+            if entered:
+                candidate.breaker.leave(None)
             self._places.release()
             raise
-        run = contextvars.copy_context().run  # LangChain's callbacks and tracing go by context
-        thread = threading.Thread(target=run, args=(self._run, model), name=f"agentmem-{asking.role}", daemon=True)
-        self._begun = time.monotonic()
-        thread.start()
 
     def pieces(self, first: float, between: float) -> Iterator[Any]:
         """What comes, as it comes. ModelError when the first piece takes longer than so many seconds, the next ones
@@ -177,6 +195,12 @@ class Question:
     def cancel(self) -> None:
         """Stop at the next piece; what came by then is the answer."""
         self._cancelled.set()
+
+    def refuse(self) -> None:
+        """Note that the answer could not be used."""
+        self.call = replace(self.call, outcome="refused")
+        if self._calls is not None:
+            self._calls.end(self.call)
 
     def settle(self) -> None:
         """Wait, a moment at most, until what it took is known."""
@@ -210,14 +234,17 @@ class Question:
             failure = as_model_error(error, self.call.model)
         try:
             self._account(failure)
-        except AgentMemError as error:  # the ledger was closed, or is full: the answer stands all the same
-            failure = failure or (ModelError(f"what it cost cannot be noted: {error}") if not self.came else None)
+        except AgentMemError as error:  # the ledger was closed, or is full: the answer stands, and the estimate
+            log.warning("what %s cost cannot be noted: %s", self.call.model, error)
         finally:
             self._places.release()
             self._settled.set()
             self._items.put(_END if failure is None else failure)
 
     def _asked(self, model: BaseChatModel) -> Iterator[Any]:
+        from langchain_core.language_models import BaseChatModel
+        from langchain_core.runnables import RunnableBinding
+
         asking = self._asking
         messages = list(asking.messages)
         target: Runnable[Any, Any] = asking.runnable or model
@@ -227,8 +254,8 @@ class Question:
             except NotImplementedError:  # it has none: then it answers in words
                 target = model
         bound: dict[str, Any] = {"max_tokens": asking.most_out} if "max_tokens" in type(model).model_fields else {}
-        if asking.runnable is not None:
-            yield target.invoke(messages)
+        if asking.runnable is not None and not isinstance(asking.runnable, RunnableBinding | BaseChatModel):
+            yield target.invoke(messages)  # a chain, which hands no argument on
         elif asking.streams:
             yield from target.stream(messages, **bound)
         else:
@@ -271,5 +298,9 @@ def _message_of(piece: Any) -> Any:
 
 
 def _usage_of(piece: Any) -> tuple[int, int] | None:
-    used = _message_of(piece).usage_metadata
-    return None if not used else (int(used["input_tokens"]), int(used["output_tokens"]))
+    """Tokens in and out as the model says; None where it says nothing, or nothing that can be: a number below 0 would
+    give back what others have spent."""
+    used = _message_of(piece).usage_metadata or {}
+    told = used.get("input_tokens"), used.get("output_tokens")
+    sound = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _MOST_TOKENS for n in told)
+    return cast("tuple[int, int]", told) if sound else None

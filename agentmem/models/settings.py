@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
+from agentmem.address import address_of
 from agentmem.errors import ConfigError, InvalidInput
 from agentmem.models.calls import PICO
 from agentmem.records import Scope
+from agentmem.values import many, words
 
-__all__ = ["ROLES", "Budget", "ModelSettings", "Policy", "Privacy", "Role", "Terms", "stays_here"]
+__all__ = ["POLICIES", "ROLES", "Budget", "ModelSettings", "Policy", "Privacy", "Role", "Terms", "stays_here"]
 
 T = TypeVar("T")
 Role: TypeAlias = Literal["reply", "extract", "summarise", "plan", "judge", "embed"]
 ROLES: Final[tuple[str, ...]] = get_args(Role)
 Policy: TypeAlias = Literal["order", "local-first", "remote-first", "cheapest", "learned"]
-_POLICIES: Final[tuple[str, ...]] = get_args(Policy)
+POLICIES: Final[tuple[str, ...]] = get_args(Policy)
 _EVERYWHERE: Final = "*"  # how a budget of the whole ledger is spelled
 _MILLION: Final = 1_000_000
 _IN_PROCESS: Final = ("local", "scripted")
@@ -70,6 +70,12 @@ class Privacy(NamedTuple):
     scopes: tuple[Scope, ...] = ()
     kinds: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, scopes: Iterable[Scope | str] = (), kinds: str | Iterable[str] = ()) -> Self:
+        """Of scopes and kinds as they are written; InvalidInput for what is none."""
+        listed = [scopes] if isinstance(scopes, str | Scope) else many(scopes, "scopes")
+        return cls(tuple(Scope(path) for path in listed), frozenset(words(kinds, "kinds")))
+
     def forbids(self, scope: Scope, kinds: Collection[str] = ()) -> str:
         """Why words of these kinds in this scope stay here; "" when they may go."""
         for private in self.scopes:
@@ -99,6 +105,13 @@ class ModelSettings:
     def policy(self, role: str) -> Policy:
         return self.policies.get(role, "order")
 
+    def budgets_of(self, scope: Scope) -> dict[Scope | None, Budget]:
+        """The budgets that hold in a scope: its own, those of scopes around it, and the whole ledger's."""
+        return {path: one for path, one in self.budgets.items() if path is None or scope[: len(path)] == path}
+
+    def counts_money(self, scope: Scope) -> bool:
+        return any(budget.money is not None for budget in self.budgets_of(scope).values())
+
     @classmethod
     def read(cls, table: object, where: str, default: str = "") -> ModelSettings:
         """The `[models]` table of a file. ConfigError names the file, the key and the nearest known one."""
@@ -120,12 +133,12 @@ class ModelSettings:
                 )
                 for path, told in budgets.items()
             },
-            private=Privacy(
-                tuple(
+            private=Privacy.of(
+                [
                     found.scope("models.private.scopes", path)
                     for path in found.texts("models.private.scopes", private.get("scopes", []))
-                ),
-                frozenset(found.texts("models.private.kinds", private.get("kinds", []))),
+                ],
+                found.texts("models.private.kinds", private.get("kinds", [])),
             ),
         )
 
@@ -135,12 +148,11 @@ def stays_here(spec: str) -> bool:
     name, _, rest = spec.partition(":")
     if name in _IN_PROCESS:
         return True
-    address = spec if name in ("http", "https") else rest.partition("@")[2]
+    address = spec.partition("#")[0] if name in ("http", "https") else rest.partition("@")[2]
     try:
-        host = urlsplit(address).hostname or ""
-    except ValueError:  # half a bracket
+        return address_of(address).is_local
+    except InvalidInput:
         return False
-    return host == "localhost" or host == "::1" or re.fullmatch(r"127(?:\.\d{1,3}){3}", host) is not None
 
 
 class _Reader:
@@ -170,8 +182,8 @@ class _Reader:
         return tuple(given)
 
     def policy(self, name: str, value: object) -> Policy:
-        if value not in _POLICIES:
-            raise self.fault(f"{name} is {value!r}", f"Known: {', '.join(_POLICIES)}.")
+        if value not in POLICIES:
+            raise self.fault(f"{name} is {value!r}", f"Known: {', '.join(POLICIES)}.")
         return value  # type: ignore[return-value]  # one of them
 
     def scope(self, name: str, path: str) -> Scope:

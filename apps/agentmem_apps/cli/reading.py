@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from agentmem.cues import Asked, Hit, Hits
     from agentmem.memory import Memory
+    from agentmem.models.choice import ModelChoice
     from agentmem.records import Record
 
 __all__ = ["feedback", "recall", "show"]
@@ -96,7 +98,7 @@ def recall(
         for choice in choices:
             invocation.say(f"a reply {'would not' if choice.refused else 'would'} ask {choice.model}: {choice.why}")
     else:
-        _print_hits(invocation, hits, ids=ids, explain=explain or why)
+        _print_hits(invocation, hits, ids=ids, explain=explain or why, models=choices)
     loading = f", after {loaded - began:.1f} s to load the memory" if loaded - began >= 0.1 else ""
     won = sum(hit.won for hit in hits)
     invocation.say(f"{plural(won, 'hit')} in {spent * 1000:.1f} ms{loading}")
@@ -114,11 +116,12 @@ def _catch_up(invocation: Invocation, memory: Memory) -> None:
         invocation.say(f"embedded {plural(embedded, 'text')} with {memory.stats().embedder}")
 
 
-def _print_hits(invocation: Invocation, hits: Hits, *, ids: bool, explain: bool) -> None:
+def _print_hits(invocation: Invocation, hits: Hits, *, ids: bool, explain: bool, models: Sequence[ModelChoice]) -> None:
     """Those that fell, there with --explain, have no rank."""
     if invocation.json:
         asked = [one.to_json(full=True) for one in hits.asked]
-        emit_json({"hits": [hit.to_json(full=True) for hit in hits], "asked": asked})
+        choices = [asdict(choice) for choice in models]
+        emit_json({"hits": [hit.to_json(full=True) for hit in hits], "asked": asked, "models": choices})
     elif ids:
         for hit in hits:
             if hit.won:

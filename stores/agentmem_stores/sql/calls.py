@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 from agentmem.errors import BudgetReached
 from agentmem.models.calls import Call, Limit, Outcome, Spent, Usage, money
 from agentmem.records import Scope
-from agentmem_stores.sql.schema import calls, from_micros, scopes, to_micros
+from agentmem_stores.sql.schema import calls, from_micros, scopes, storable, to_micros
 
 if TYPE_CHECKING:
     from agentmem_stores.sql.ledger import SqlLedger
@@ -48,7 +48,7 @@ class SqlCalls:
         self._writer.run(run, _LOCK if limits else None)
 
     def end(self, call: Call) -> None:
-        statement = update(calls).where(calls.c.id == call.id).values(**_row(call))
+        statement = update(calls).where(calls.c.id == call.id, self._mine()).values(**_row(call))
         self._writer.run(lambda connection: connection.execute(statement))
 
     def spent(self, limit: Limit) -> Spent:
@@ -145,7 +145,7 @@ def _row(call: Call) -> dict[str, Any]:
         "tokens_out": call.tokens_out,
         "picos": call.picos,
         "ms": call.ms,
-        "error": call.error[:_LONGEST_ERROR].replace("\0", " ").encode(errors="replace").decode(),
+        "error": storable(call.error)[:_LONGEST_ERROR],
     }
 
 

@@ -14,7 +14,7 @@ from agentmem.errors import InvalidInput
 from agentmem.jobs import ATTEMPTS, LEASE, Job, JobState
 from agentmem.records import Scope
 from agentmem.values import Json, new_id, now, plain_json, plain_text
-from agentmem_stores.sql.schema import NO_SCOPE, dump, from_micros, jobs, parse, to_micros
+from agentmem_stores.sql.schema import NO_SCOPE, dump, from_micros, jobs, parse, storable, to_micros
 
 if TYPE_CHECKING:
     from agentmem_stores.sql.ledger import SqlLedger
@@ -94,7 +94,7 @@ class SqlJobs:
 
         `error` is kept for people to read: what no database holds of it is replaced.
         """
-        said = _storable(error)
+        said = storable(error)
 
         def run(connection: Connection) -> bool:
             held = select(jobs.c.attempts).where(self._held(connection, id, worker))
@@ -113,7 +113,7 @@ class SqlJobs:
 
     def postpone(self, id: str, worker: str, error: str, until: datetime) -> bool:
         """Wait until then, and count no attempt. False as in `done`."""
-        said = _storable(error)
+        said = storable(error)
 
         def run(connection: Connection) -> bool:
             waiting = (
@@ -157,10 +157,6 @@ class SqlJobs:
     def _held(self, connection: Connection, id: str, worker: str) -> ColumnElement[bool]:
         here = jobs.c.scope_id == self._scope_id(connection)
         return and_(here, jobs.c.id == id, jobs.c.worker == worker, jobs.c.state == "taken")
-
-
-def _storable(error: str) -> str:
-    return error.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _job(row: Row[Any]) -> Job:
