@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import settings
 
 from agentmem.memory import Memory
+from agentmem.opened import open_ledger
+from agentmem_stores.sql.ledger import SqlLedger
 from tests.fakes import TinyEmbedder
 from tests.postgres import durable_postgres, postgres, postgres_ledger, postgres_url, postgres_urls, skipped
 
@@ -28,6 +31,8 @@ DATABASES = ["sqlite", "postgres"]
 PLACES = {
     "test_undo": DATABASES,
     "test_verbs": DATABASES,
+    "test_calls": DATABASES,
+    "test_jobs": DATABASES,
     "test_postgres": ["postgres"],
     "test_postgres_faults": ["postgres"],
 }
@@ -54,6 +59,13 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
         return made
     numbers = count()
     return lambda: str(tmp_path / f"{next(numbers)}.mem")
+
+
+@pytest.fixture
+def ledger(place: str) -> Iterator[SqlLedger]:
+    opened = cast(SqlLedger, open_ledger(place))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -22,18 +22,6 @@ from tests.fakes import TinyEmbedder
 TODAY = datetime(2024, 5, 6, tzinfo=UTC)
 NOON = TODAY + timedelta(hours=12)
 ANA = Scope("user:ana")
-
-
-@pytest.fixture
-def place(places: Callable[[], str]) -> str:
-    return places()
-
-
-@pytest.fixture
-def ledger(place: str) -> Iterator[SqlLedger]:
-    opened = cast(SqlLedger, open_ledger(place))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

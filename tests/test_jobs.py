@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -17,18 +16,6 @@ from agentmem_stores.sql.jobs import FIRST_PAUSE, SqlJobs
 from agentmem_stores.sql.ledger import SqlLedger
 
 EXPIRED = timedelta(seconds=-1)
-
-
-@pytest.fixture
-def place(places: Callable[[], str]) -> str:
-    return places()
-
-
-@pytest.fixture
-def ledger(place: str) -> Iterator[SqlLedger]:
-    opened = cast(SqlLedger, open_ledger(place))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
