@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Processes that run tests; 0 for this one alone, which a debugger can follow.
 JOBS ?= 2
 
-.PHONY: venv demo test check bench peers docs clean
+.PHONY: venv demo test slow check bench peers docs clean
 
 venv: $(VENV)/.installed
 
@@ -21,7 +21,11 @@ demo: venv
 	@$(BIN)/agentmem demo
 
 test: venv
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
+
+# Kills by the hundred, processes against each other, weights: what takes longer than a person waits. CI runs both.
+slow: venv
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m slow
 
 check: venv
 	$(BIN)/ruff check

@@ -153,6 +153,7 @@ def live_through(data: st.DataObject, memory: Memory) -> None:
             memory.undo()
 
 
+@pytest.mark.slow
 def test_random_verbs_agree_with_the_model_on_postgres(postgres_urls: Callable[[], str]) -> None:
     class OnPostgres(Verbs):
         def __init__(self) -> None:

@@ -112,6 +112,7 @@ def follow(url: str, _: int) -> dict[str, list[int]]:
     return seen
 
 
+@pytest.mark.slow
 def test_four_processes_write_and_four_read_what_none_had_made(postgres_url: str) -> None:
     """All eight open an empty database at once. No edit is lost, and no reader misses a change: seqs come in order."""
     at_once = FRESH_PROCESS.Barrier(WRITERS + READERS)

@@ -109,6 +109,7 @@ _VERBS: dict[str, Callable[[Memory, list[Memory]], object]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(SCOPES), st.sampled_from(sorted(_VERBS))), min_size=8, max_size=25))
 def test_pain_08_no_verb_touches_another_scope(done: list[tuple[str, str]]) -> None:

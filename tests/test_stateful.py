@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -299,5 +300,5 @@ class Verbs(RuleBasedStateMachine):
             self.model.__dict__.update(copy.deepcopy(before.__dict__))
 
 
-TestVerbs = Verbs.TestCase
+TestVerbs = pytest.mark.slow(Verbs.TestCase)
 TestVerbs.settings = settings(max_examples=60, stateful_step_count=30)

@@ -92,7 +92,6 @@ ASKED = [HumanMessage("same?")]
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.slow
 def test_ten_thousand_broken_answers_end_in_a_value_or_an_error() -> None:
     """Pain 5: what does not parse is never a silent nothing. What is damaged without doubt comes out whole, what is cut
     off as a beginning of what it was, and all else as something valid or as an error."""

@@ -20,6 +20,7 @@ KILLS = 200
 LONGEST_S = 0.15  # a writer ends some dozens of verbs in that time
 
 
+@pytest.mark.slow
 def test_two_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     kills = hit = acknowledged = 0
     cut: Counter[str] = Counter()
