@@ -47,7 +47,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "durability": "what an acknowledged write survives: process (a killed process) or power (a power cut)",
     "late_interaction": "whether the vectors of single words are kept, where the embedder gives them: on or off",
     "actor": "the name under which changes are journaled",
-    "model": "the language model of every role that [models.roles] does not name, NAME:ARGUMENT of an installed one; "
+    "model": "the language model of every role that [models.roles] does not name: openai:MODEL, http://HOST/v1#MODEL, "
+    "local:FOLDER; "
     "none is needed",
     "offline": "whether only what runs on this machine may be asked: on or off",
 }

@@ -20,7 +20,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
@@ -181,7 +181,7 @@ class Endpoint:
             return self._sound(json.loads(answer.content), what)
         raise _of(trial)
 
-    def stream(self, path: str, body: Mapping[str, Any], *, what: str) -> Iterator[Mapping[str, Any]]:
+    def stream(self, path: str, body: Mapping[str, Any], *, what: str) -> Generator[Mapping[str, Any], None, None]:
         """The JSON objects that the server streams in answer to `body`; the whole answer, if it sends it at once.
 
         What came before a failure was given out when it came. Closing the iterator closes the connection.
@@ -199,7 +199,9 @@ class Endpoint:
             return
         raise _of(trial)
 
-    async def astream(self, path: str, body: Mapping[str, Any], *, what: str) -> AsyncIterator[Mapping[str, Any]]:
+    async def astream(
+        self, path: str, body: Mapping[str, Any], *, what: str
+    ) -> AsyncGenerator[Mapping[str, Any], None]:
         """As `stream`, for a task: cancelling it closes the connection at once, also while the server is silent.
 
         Connections belong to an event loop, and whose loop ends next is not known: each stream has its own.

@@ -1,7 +1,7 @@
 """A real HTTP server on 127.0.0.1 that speaks OpenAI's `/v1/embeddings`, and misbehaves on request.
 
 It stands in for every server that is not ours. Its vectors are digests of the words, so that equal texts are near; it
-never sleeps: a reply that hangs waits until the server is stopped.
+never sleeps: a reply that hangs waits until the server is stopped, or its client has gone. `chat_server` adds chat.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic
@@ -50,12 +51,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to answer instead of what is right. `how`: whole, cut off in the middle, dropped unanswered, or never."""
+    """What to answer instead of what is right. `how`: whole, cut off in the middle, dropped unanswered, or never.
+
+    A body that is an iterator is streamed, piece by piece; at an event in it, as at `after` before the first byte, the
+    server waits until the test sets it.
+    """
 
     status: int = 200
     body: object = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     how: Literal["whole", "half", "dropped", "hanging"] = "whole"
+    after: threading.Event | None = None
 
 
 def refusal(status: int, message: str, code: str | None = None, **headers: str) -> Reply:
@@ -101,20 +107,50 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = Asked(monotonic(), self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         reply = self.server.owner.answer(asked)
-        if reply.how == "hanging":
-            self.server.owner.stopped.wait()
-        if reply.how in ("hanging", "dropped"):
+        event = threading.Event() if reply.how == "hanging" else reply.after
+        if reply.how == "dropped" or (event is not None and not self._waited(event)):
             self.close_connection = True
             return
-        data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        streams = isinstance(reply.body, Iterator)
+        headers = {"Content-Type": "text/event-stream" if streams else "application/json", **reply.headers}
         self.send_response(reply.status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        for name, value in reply.headers.items():
+        for name, value in headers.items():
             self.send_header(name, value)
+        if streams:
+            self._stream(reply)
+            return
+        data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data[: len(data) // 2] if reply.how == "half" else data)
         self.close_connection = self.close_connection or reply.how == "half"
+
+    def _stream(self, reply: Reply) -> None:
+        assert isinstance(reply.body, Iterator)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for piece in reply.body:
+            if isinstance(piece, threading.Event):
+                if not self._waited(piece):
+                    self.close_connection = True
+                    return
+                continue
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if reply.how == "half":
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _waited(self, event: threading.Event) -> bool:
+        """Whether the event came before the server was stopped, and before the client closed the connection."""
+        while not event.wait(0.005):
+            if self.server.owner.stopped.is_set():
+                return False
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                self.server.owner.left.set()
+                return False
+        return True
 
 
 class Loopback:
@@ -122,7 +158,8 @@ class Loopback:
 
     `key` is what it wants to see, "" for anybody. `longest` (characters) and `most` (texts) refuse a request as
     OpenAI and text-embeddings-inference do. `base64=False` sends numbers, whatever is asked. `shortens=False` ignores
-    `dimensions`. May be stopped, and started again on the same port.
+    `dimensions`. `left` is set when a client went away while it was waited for. May be stopped, and started again on
+    the same port.
     """
 
     def __init__(self, *, dimension: int = 8, model: str = "any") -> None:
@@ -136,6 +173,7 @@ class Loopback:
         self.script: deque[Reply] = deque()
         self.asked: list[Asked] = []
         self.stopped = threading.Event()
+        self.left = threading.Event()
         self._paths: dict[str, Callable[[Asked], Reply]] = {"/v1/embeddings": self._embeddings}
         self._lock = threading.Lock()
         self._server: _Server | None = None

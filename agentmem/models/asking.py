@@ -177,8 +177,8 @@ class BoundModels:
         if not choices:
             raise NoModel(
                 f"no model is set for the role {need.role!r}",
-                way_out="Hand over one of LangChain's chat models, as in Memory.open(…, models=model), or set the name "
-                'of an installed one: --model, AGENTMEM_MODEL, or model = "…" in agentmem.toml.',
+                way_out="Set one: --model, AGENTMEM_MODEL, or model in agentmem.toml, such as openai:gpt-4.1-mini or "
+                "http://localhost:11434/v1#llama3.2; in Python, Memory.open(…, models=…) takes LangChain's too.",
             )
         told = "; ".join(f"{choice.model}: {choice.why}" for choice in choices)
         rests = [left for choice in choices if (left := self.pool.candidate(choice.model).breaker.rests)]

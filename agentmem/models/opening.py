@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["open_model", "spec_of"]
 
-_SPELLED = "Hand over one of LangChain's chat models, or write NAME:ARGUMENT of an installed one."
+_SPELLED = (
+    "Hand over one of LangChain's chat models, or write openai:MODEL, http://HOST:PORT/v1#MODEL, local:FOLDER, or "
+    "another NAME:ARGUMENT that is installed."
+)
 
 
 def open_model(model: str | BaseChatModel) -> BaseChatModel:

@@ -33,7 +33,11 @@ GLOBAL_OPTIONS: Final[tuple[click.Option, ...]] = (
         "--embedder", metavar="NAME", help="What turns texts into vectors: auto, hash, minilm, openai:MODEL[@URL]."
     ),
     _global("--index", metavar="NAME", help="What searches the vectors: auto, exact, chroma, chroma:URL."),
-    _global("--model", metavar="SPEC", help="The language model, NAME:ARGUMENT of an installed one; none is needed."),
+    _global(
+        "--model",
+        metavar="SPEC",
+        help="The language model: openai:MODEL, http://HOST/v1#MODEL, local:FOLDER; none is needed.",
+    ),
     _global("--json", is_flag=True, help="Data as JSON on stdout, errors as JSON on stderr."),
     _global("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
     _global("--no-input", is_flag=True, help="Never ask; what would have been asked is an error."),
