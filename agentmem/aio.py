@@ -43,9 +43,9 @@ class AsyncMemory:
     """`Memory` for asyncio: the same verbs with the same arguments, awaited. The event loop is never blocked.
 
     `step` and `rehearse` are plain context managers (`with memory.step("import"): await memory.add(...)`), `detach`,
-    `route` and `exposure` plain calls, and `records`, `feedbacks`, `export_lines`, `feedback_lines`, `models`, `jobs`
-    and `calls` are left to `memory.sync`, which is the `Memory` underneath. A verb that runs already is not stopped
-    when the task that awaits it is cancelled: what it writes is written, whole.
+    `route`, `exposure` and `with_models` plain calls, and `records`, `feedbacks`, `export_lines`, `feedback_lines`,
+    `models`, `jobs` and `calls` are left to `memory.sync`, which is the `Memory` underneath. A verb that runs already
+    is not stopped when the task that awaits it is cancelled: what it writes is written, whole.
     """
 
     def __init__(self, memory: Memory, threads: ThreadPoolExecutor) -> None:
@@ -119,6 +119,9 @@ class AsyncMemory:
     def scope(self, *parts: str) -> AsyncMemory:
         return AsyncMemory(self.sync.scope(*parts), self._threads)
 
+    def with_models(self, models: AnyModels) -> AsyncMemory:
+        return AsyncMemory(self.sync.with_models(models), self._threads)
+
     def step(self, cause: str = "", *, actor: str | None = None) -> AbstractContextManager[None]:
         return self.sync.step(cause, actor=actor)
 
@@ -178,6 +181,7 @@ class AsyncMemory:
     reindex = _threaded(Memory.reindex)
     attach = _threaded(Memory.attach)
     consolidate = _threaded(Memory.consolidate)
+    foresee = _threaded(Memory.foresee)
     working = _threaded(Memory.working)
     complete = _threaded(Memory.complete)
     familiarity = _threaded(Memory.familiarity)

@@ -127,14 +127,16 @@ class Hits(list[Hit]):
 class Context(Value):
     """Memories packed for a prompt: `text` quotes them as data, oldest first, and takes at most `budget` tokens.
 
-    `tokens` is the count as estimated; `left_out` says in words what did not get in and why.
+    `tokens` is the count as estimated; `left_out` says in words what did not get in and why; `asked` are the stores
+    that were asked for it.
     """
 
-    text: str
+    text: str = ""
     hits: tuple[Hit, ...] = ()
     tokens: int = 0
     budget: int = 0
     left_out: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     _decode: ClassVar[Decoders] = {
@@ -142,4 +144,5 @@ class Context(Value):
         "text": text_of("text"),
         "hits": lambda v: tuple(Hit.from_json(hit) for hit in many(v, "hits")),
         "left_out": lambda v: tuple(plain_text(item, "left_out") for item in many(v, "left_out")),
+        "asked": lambda v: tuple(Asked.from_json(one) for one in many(v, "asked")),
     }

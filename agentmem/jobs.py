@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from agentmem.models.calls import Calls
 from agentmem.values import Json
 
-__all__ = ["ATTEMPTS", "LEASE", "Bookkeeping", "Job", "JobState", "Jobs"]
+__all__ = ["ATTEMPTS", "LEASE", "Bookkeeping", "Job", "JobState", "Jobs", "leave"]
 
 JobState: TypeAlias = Literal["waiting", "taken", "done", "dead"]
 LEASE = timedelta(minutes=5)
@@ -45,6 +45,10 @@ class Jobs(Protocol):
 
     def take(self, worker: str, *, kinds: Sequence[str] | None = None, lease: timedelta = LEASE) -> Job | None:
         """The job that has been due longest, held until the lease ends; None when none is due."""
+        ...
+
+    def renew(self, id: str, worker: str, lease: timedelta = LEASE) -> bool:
+        """Hold a job for so long from now: its worker is at it still. False as in `done`."""
         ...
 
     def done(self, id: str, worker: str) -> bool:
@@ -82,3 +86,12 @@ class Bookkeeping(Protocol):
 
     @property
     def calls(self) -> Calls: ...
+
+
+def leave(jobs: Jobs, kind: str, payload: Mapping[str, Json] | None = None) -> str | None:
+    """Leave a job, unless the same waits already; its id, or None. Two processes that do so at once may leave it twice,
+    which is twice the work and not twice the result."""
+    payload = payload or {}
+    if any(job.kind == kind and job.payload == payload for job in jobs.listed("waiting")):
+        return None
+    return jobs.put(kind, payload)

@@ -16,7 +16,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 from agentmem import feedback, verbs
 from agentmem import undo as undoing
@@ -40,14 +40,15 @@ from agentmem.recall.presets import DEFAULT, Preset, preset
 from agentmem.recall.signal import Question
 from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
 from agentmem.stats import Stats
-from agentmem.values import Json, plain_text, whole_number
+from agentmem.suspicion import REVIEW
+from agentmem.values import Json, many, plain_text, whole_number
 from agentmem.writing import Writer, admitted
 
 __all__ = ["Memory"]
 
 T = TypeVar("T")
 _NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
-_CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
+_CONTEXT_POOL = 32  # hits that a packed context chooses from, at least
 _SHORT_LINE = 40  # tokens of a short turn as it is quoted
 
 
@@ -143,8 +144,15 @@ class Memory(Minding):
         """
         asked = Scope(plain_text(part, "scope") for part in parts)
         bound = asked if self._scope == DEFAULT_SCOPE else Scope((*self._scope, *asked))
-        made = Memory(self._opened, bound, actor=self._writing.actor, owner=False)
+        made = Memory(self._opened, bound, actor=self._writing.actor, owner=False, pool=self._pool)
         made.route(self._routes)
+        return made
+
+    def with_models(self, models: AnyModels) -> Memory:
+        """A handle on the same scope that asks these language models, whatever the memory was opened with."""
+        made = Memory(self._opened, self._scope, actor=self._writing.actor, owner=False, pool=self._opened.pool(models))
+        made.route(self._routes)
+        made._stores = self._stores
         return made
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -272,7 +280,7 @@ class Memory(Minding):
 
         going = self._writing.run(work)
         if not self._writing.rehearsing:
-            self._opened.models.cache.clear()
+            self._opened.forget_answers()
             self._opened.view(self._scope).start_over()
             self._ledger.reclaim()
             self._installed.follow()
@@ -355,12 +363,27 @@ class Memory(Minding):
         were asked, why, and what went wrong with any: recall goes on without it. `engine` says which signals are asked
         (`agentmem.recall.presets`): the default, or `training-free`, `bm25`, `dense`, `rrf`, `zsum` to compare.
         """
+        narrowed: dict[str, Any] = {"since": since, "until": until, "kinds": kinds}
+        narrowed |= {"speaker": speaker, "place": place, "tags": tags}
+        return self._recall(cue, k, engine, explain=explain, **narrowed)
+
+    def _recall(
+        self,
+        cue: str | Cue,
+        k: int,
+        engine: str | Preset,
+        *,
+        explain: bool = False,
+        without: Collection[int] = (),
+        **narrowed: Any,
+    ) -> Hits:
+        """`without`: the positions of records that are passed over."""
         whole_number(k, "k")
         chosen = preset(engine)
         asked = Cue(text=plain_text(cue, "cue")) if isinstance(cue, str) else cue
         if not isinstance(asked, Cue):
             raise InvalidInput(f"a cue must be a text or a Cue, not {type(cue).__name__}")
-        asked = asked.narrowed(since=since, until=until, kinds=kinds, speaker=speaker, place=place, tags=tags)
+        asked = asked.narrowed(**narrowed)
         if not asked.text.strip() and asked.vector is None:
             raise InvalidInput(
                 "the cue is empty: there is nothing to look for", way_out="`agentmem show` lists memories."
@@ -373,7 +396,8 @@ class Memory(Minding):
                     way_out="Run `agentmem reindex vectors` first, or give the cue a text.",
                 )
             asked = replace(asked, vector=None)
-        return recall(view, asked, k, preset=chosen, voices=partial(self._voices, chosen), explain=explain)
+        voices = partial(self._voices, chosen)
+        return recall(view, asked, k, preset=chosen, voices=voices, explain=explain, without=without)
 
     def _voices(self, chosen: Preset, question: Question) -> list[Voice]:
         """Whom this handle's recalls ask: what is attached always, what is installed as the router says."""
@@ -391,6 +415,7 @@ class Memory(Minding):
         count: Count | None = None,
         engine: str | Preset = DEFAULT,
         most_repeats: int | None = None,
+        without: Collection[str | Record] = (),
     ) -> Context:
         """The memories that fit the cue, quoted as data for a prompt, oldest first, within the budget.
 
@@ -398,16 +423,22 @@ class Memory(Minding):
         tiktoken: `count=lambda text: len(encoding.encode_ordinary(text))`. `engine` is as in `recall`. With
         `most_repeats` a memory that stood in more than so many of the last fifty contexts gives its place to others,
         the best hit and what is pinned excepted; `exposure` tells what they were filled with, and `left_out` which
-        memory filled more than a tenth of them.
+        memory filled more than a tenth of them. Those `without` which it is to be, records or ids, are in the prompt
+        already. What waits for review is left out.
         """
         whole_number(tokens, "tokens")
         counts = counted(estimate_tokens if count is None else count)
         exposure = self._opened.exposure(self._scope)
-        hits = self.recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE), engine=engine)
+        left = list(many(without, "without"))
+        ids = [plain_text(one, "without") for one in left if not isinstance(one, Record)]
+        shown = {one.position for one in [*self._ledger.get(ids), *(one for one in left if isinstance(one, Record))]}
+        found = self._recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE), engine, without=shown)
+        held = {hit.record.id: f"{hit.record.id}: it waits for review" for hit in found if REVIEW in hit.record.tags}
+        hits = [hit for hit in found if hit.record.id not in held]
         capped = Capped(tuple(hits), {}) if most_repeats is None else exposure.capped(hits, most_repeats)
         packed = capped.told(pack(capped.hits, tokens, counts))
         exposure.saw(packed)
-        return replace(packed, left_out=(*packed.left_out, *exposure.warnings()))
+        return replace(packed, left_out=(*packed.left_out, *held.values(), *exposure.warnings()), asked=found.asked)
 
     def locate(self, text: str, k: int = 10) -> list[Located]:
         """In which records a text may stand, likeliest first: with what probability, and at which of their words."""

@@ -6,7 +6,7 @@ The half of `Memory` that is about what was derived. Knows the stores by the pro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Final, cast
@@ -16,10 +16,12 @@ from agentmem.dynamics import BELOW, Fading, fading
 from agentmem.embedding import embedding_text
 from agentmem.errors import EmbeddingError, InvalidInput, PluginError
 from agentmem.exposure import Share
-from agentmem.jobs import Bookkeeping, Jobs
+from agentmem.jobs import Bookkeeping, Jobs, leave
 from agentmem.ledger import ScopedLedger
 from agentmem.models.asking import BoundModels
 from agentmem.models.calls import Calls
+from agentmem.models.estimating import Estimating
+from agentmem.models.pool import ModelPool
 from agentmem.opened import Opened
 from agentmem.recall.presets import PARTS
 from agentmem.recall.stores import AllStores, Attached, Stores
@@ -30,6 +32,7 @@ from agentmem.store import (
     Bond,
     Completion,
     Due,
+    Foreseen,
     Held,
     Host,
     Models,
@@ -53,8 +56,11 @@ _TAKEN: Final = PARTS | {"repeated", "outdated", "vectors", "words"}  # parts of
 class Minding:
     """See `Memory`."""
 
-    def __init__(self, opened: Opened, scope: Scope, *, actor: str = "user", owner: bool = True) -> None:
+    def __init__(
+        self, opened: Opened, scope: Scope, *, actor: str = "user", owner: bool = True, pool: ModelPool | None = None
+    ) -> None:
         self._opened = opened
+        self._pool = opened.models if pool is None else pool
         self._scope = scope
         self._writing = Writing(opened, scope, actor)
         self._owner = owner
@@ -108,14 +114,14 @@ class Minding:
     def router(self) -> MemoryRouter:
         """What decides which stores of this scope a question is put to, which a memory concerns, and which language
         model is asked for what."""
-        return MemoryRouter(self._installed, self._routes, self._opened.models)
+        return MemoryRouter(self._installed, self._routes, self._pool)
 
     @property
     def models(self) -> BoundModels:
         """The language models, as this scope may ask them; False when there is none."""
         kept = self._ledger
         calls = kept.calls if isinstance(kept, Bookkeeping) else None
-        return BoundModels(self._opened.models, self._scope, self.router.models, calls)
+        return BoundModels(self._pool, self._scope, self.router.models, calls)
 
     @property
     def jobs(self) -> Jobs:
@@ -163,20 +169,42 @@ class Minding:
         """Let stores do their idle-time work, all or those named; what each did.
 
         What they write is of the actor `agentmem`, and undo takes it back. `models` is asked where a language model
-        helps, None: the memory's own; without any, whatever can be done without is done. PluginError for a name that
-        is not installed.
+        helps, None: the memory's own; without any, whatever can be done without is done. Records of which its answers
+        could not be used are left as jobs. PluginError for a name that is not installed.
         """
         if self._writing.rehearsing:
-            raise InvalidInput("consolidation cannot be rehearsed", way_out="Undo takes back what it wrote.")
+            raise InvalidInput("consolidation cannot be rehearsed", way_out="`foresee` tells what it would do.")
         at = values.now() if now is None else moment(now, name="now")
+        asked = models if models is not None else self.models if self._pool else None
+        done: dict[str, Report] = {}
+        for name, attached in self._resting(names):
+            done[name] = attached.consolidate(at, asked)
+            if isinstance(self._ledger, Bookkeeping):
+                for id in done[name].unread:
+                    leave(self.jobs, "extract", {"turns": [id]})
+        return done
+
+    def foresee(self, *names: str, now: datetime | str | None = None) -> dict[str, Foreseen]:
+        """What `consolidate` would do now, and what it would ask models: nothing is asked, and nothing written.
+
+        What models would be asked takes as much as is estimated, at most; what would be asked because of an answer is
+        not known before it.
+        """
+        at = values.now() if now is None else moment(now, name="now")
+        found: dict[str, Foreseen] = {}
+        with self._writing.rehearse():
+            for name, attached in self._resting(names):
+                estimating = Estimating(self.models) if self._pool else None
+                report = attached.consolidate(at, estimating)
+                found[name] = Foreseen(report, tuple(estimating.calls) if estimating is not None else ())
+        return found
+
+    def _resting(self, names: Sequence[str]) -> Iterator[tuple[str, Attached]]:
+        """The stores named, or all, in the order in which they do their idle-time work."""
         installed = self._installed
         installed.host.caught_up()
-        asked = models if models is not None else self.models if self._opened.models else None
-        done: dict[str, Report] = {}
         for name in names or sorted(self.stores, key=lambda name: name == "gate"):  # which asks the others
-            attached = self._stores.get(name) or installed.opened(plain_text(name, "name"))
-            done[name] = attached.consolidate(at, asked)
-        return done
+            yield name, self._stores.get(name) or installed.opened(plain_text(name, "name"))
 
     # ── asked by name ────────────────────────────────────────────────────────────────────────────────────────────
 

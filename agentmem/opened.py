@@ -77,8 +77,9 @@ class Opened:
         late_interaction: bool = True,
         models: AnyModels | None = None,
     ) -> None:
-        self.models = ModelPool.of(models)
-        self._opened_models = self.models is not models  # a pool that was handed over stays its owner's to close
+        self._pools: list[ModelPool] = []  # all that were asked here
+        self._own_pools: list[ModelPool] = []  # one that was handed over stays its owner's to close
+        self.models = self.pool(models)
         self.ledger = ledger
         self.embedder = embedder
         self.spec = spec
@@ -340,8 +341,22 @@ class Opened:
             self._views.clear()
             self._stores.clear()
             self.ledger.close()
-            if self._opened_models:
-                self.models.close()
+            for pool in self._own_pools:
+                pool.close()
+
+    def pool(self, models: AnyModels | None) -> ModelPool:
+        """The pool of what is given; what it opens is closed with the memory."""
+        pool = ModelPool.of(models)
+        if pool not in self._pools:
+            self._pools.append(pool)
+            if pool is not models:
+                self._own_pools.append(pool)
+        return pool
+
+    def forget_answers(self) -> None:
+        """Let go of the answers that models gave before: they may repeat what was erased."""
+        for pool in self._pools:
+            pool.cache.clear()
 
 
 class _Absent:

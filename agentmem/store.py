@@ -7,13 +7,14 @@ is never the truth: it can be thrown away and rebuilt. Installed ones are in `me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from threading import RLock
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from agentmem.cues import Cue, Hit
+from agentmem.errors import AgentMemError
 from agentmem.index import Matches
 from agentmem.ledger import Draft, Reader, ScopedLedger
 from agentmem.records import Change, Record
@@ -22,10 +23,14 @@ from agentmem.values import Json
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from agentmem.dynamics import Uses
     from agentmem.embedding import Embedder
     from agentmem.gate import Gate
+    from agentmem.models.answer import Answer
+    from agentmem.models.calls import Call
+    from agentmem.models.structured import Structured
 
 __all__ = [
     "FAMILIAR",
@@ -33,6 +38,7 @@ __all__ = [
     "Completion",
     "Dating",
     "Due",
+    "Foreseen",
     "Gating",
     "Held",
     "Host",
@@ -47,13 +53,29 @@ __all__ = [
     "Working",
 ]
 
+M = TypeVar("M", bound="BaseModel")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What idle-time work did: a sentence for a person, and the counts behind it."""
+    """What idle-time work did: a sentence for a person, and the counts behind it.
+
+    `unread` are the ids of records of which a model's answers could not be used: each is tried again as a job of its
+    own. `fault` is why a model could not be asked, None when it could: the rest waits, and nothing has failed.
+    """
 
     summary: str
     counts: Mapping[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    fault: AgentMemError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What idle-time work would do, and the questions that it would put to models, as estimated."""
+
+    report: Report
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +138,35 @@ class Due:
 
 
 class Models(Protocol):
-    """The language models that a store may ask, by what they are asked for: `summarise`, `extract`."""
+    """The language models that a store may ask, by what they are asked for: `summarise`, `extract`, `judge`.
 
-    def ask(self, role: str, prompt: str) -> str:
-        """What the model of that role answers. An AgentMemError when there is none, or it fails."""
+    `kinds` are the kinds of memories whose words are shown, `cause` is what it is for, in ids, and `prompt` the name
+    and version of what is asked. An AgentMemError when there is no model, or it fails.
+    """
+
+    def chat(
+        self,
+        role: str,
+        messages: str,
+        *,
+        kinds: Collection[str] = (),
+        cause: str = "",
+        prompt: str = "",
+    ) -> Answer:
+        """What the model of that role answers."""
+        ...
+
+    def structured(
+        self,
+        role: str,
+        schema: type[M],
+        messages: str,
+        *,
+        kinds: Collection[str] = (),
+        cause: str = "",
+        prompt: str = "",
+    ) -> Structured[M]:
+        """The answer as an object of a pydantic schema. BadOutput when it could not be made one."""
         ...
 
 

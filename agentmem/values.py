@@ -32,6 +32,7 @@ __all__ = [
     "numbers",
     "plain_json",
     "plain_text",
+    "storable",
     "text_of",
     "truth",
     "whole_number",
@@ -72,6 +73,11 @@ def moment(value: datetime | str, *, name: str = "at") -> datetime:
         return value.astimezone(UTC)
     except OverflowError as error:  # year 1 or 9999 moved over the edge by its offset
         raise InvalidInput(f"{name} is out of range in UTC: {value.isoformat()}") from error
+
+
+def storable(words: str) -> str:
+    """Words that are not ours, as they can be kept: what no database holds of them is replaced."""
+    return words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 _DEEPEST: Final = 64  # levels of a value: far below where Python's own JSON gives up, which depends on the caller

@@ -208,15 +208,20 @@ def _everything(reader: Reader) -> Iterable[Record]:
         after = batch[-1].position
 
 
-def _undone(reader: Reader) -> dict[str, Record]:
-    """Records that only the journal still holds, because an undo took them away, as they last were."""
-    after, bodies = 0, {}
+def _remembered(reader: Reader) -> tuple[dict[str, Record], list[tuple[str, str]]]:
+    """What only the journal still holds: records that an undo took away, as they last were; and of others the sources
+    that they had once (source, record), whose words may stand in their earlier versions."""
+    after, bodies, once = 0, {}, list[tuple[str, str]]()
     while changes := reader.changes(after=after, limit=1000):
         after = changes[-1].seq
         bodies.update({change.record_id: change.before for change in changes if change.after is None and change.before})
+        for change in changes:
+            listed = change.before.get("sources", ()) if change.before and change.after else ()
+            had = [Source.from_json(source) for source in listed]  # type: ignore[union-attr, arg-type]
+            once += [(source.record, change.record_id) for source in had if source.record is not None]
     for record in reader.get(list(bodies)):
         del bodies[record.id]
-    return {id: Record.from_json(body) for id, body in bodies.items()}
+    return {id: Record.from_json(body) for id, body in bodies.items()}, once
 
 
 class Lineage:
@@ -224,9 +229,11 @@ class Lineage:
 
     def __init__(self, reader: Reader, *, undone: bool = False) -> None:
         self.records = {r.id: r for r in _everything(reader) if r.sources or r.replaced_by}
-        self.undone = _undone(reader) if undone else {}
+        self.undone, once = _remembered(reader) if undone else ({}, [])
         self.children: dict[str, list[str]] = {}
         self.originals: dict[str, list[str]] = {}  # what a merge or split put out of sight, by what replaced it
+        for source_id, id in once:
+            self.children.setdefault(source_id, []).append(id)
         for record in (*self.records.values(), *self.undone.values()):
             for source in record.sources:
                 if source.record is not None:

@@ -25,7 +25,7 @@ EVERY_S = 0.002
 LEFT_TO_SYNC = {"records", "feedbacks", "export_lines", "feedback_lines", "models", "jobs", "calls"}
 # Nothing to wait for.
 PLAIN = {"scope", "step", "rehearse", "bound", "embedder", "url", "stores", "host", "is_owner", "check_open"}
-PLAIN |= {"detach", "route", "exposure"}
+PLAIN |= {"detach", "route", "exposure", "with_models"}
 
 
 def opening(folder: Path, **more: Any) -> Coroutine[Any, Any, AsyncMemory]:

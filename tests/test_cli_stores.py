@@ -47,7 +47,7 @@ def test_what_is_true_now_and_what_was(run: Run) -> None:
     assert reports["thoughts"]["counts"]["inserted"] == 4
     assert set(reports) == {
         *("chunks", "episodic", "gate", "links", "longterm", "recognition", "rehearsal", "repeats"),
-        *("thoughts", "working"),
+        *("rolling", "thoughts", "working"),
     }
     now = {one["relation"]: one["tails"] for one in told(run("about", "ana", "--json"))["thoughts"]}
     assert now == {"lives in": ["Porto"], "likes": ["tea", "figs"]}

@@ -295,6 +295,9 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("attach", "name"): Slot(attached, whatever),
     ("consolidate", "names"): Slot(lambda m, t: (m.consolidate(t + "?"), None), never),
     ("consolidate", "now"): Slot(lambda m, t: (sorted(m.consolidate("working", now=t)), ["working"]), whatever),
+    ("foresee", "names"): Slot(lambda m, t: (m.foresee(t + "?"), None), never),
+    ("foresee", "now"): Slot(lambda m, t: (sorted(m.foresee("working", now=t)), ["working"]), whatever),
+    ("context", "without"): Slot(lambda m, t: (m.context("kept", without=[t]).hits != (), True), whatever),
     ("export", "path"): Slot(exported, whatever),
     ("add", "repeats"): Slot(lambda m, t: (m.add("x", repeats=t), None), never),  # type: ignore[arg-type]
     ("detach", "name"): Slot(detached, never),
@@ -351,6 +354,7 @@ NEITHER = {
     ("reindex", "progress"),
     ("attach", "store"),
     ("consolidate", "models"),
+    ("with_models", "models"),
     ("route", "routes"),
     ("fade", "dry_run"),
 }

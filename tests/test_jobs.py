@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from agentmem.errors import InvalidInput
+from agentmem.jobs import leave
 from agentmem.opened import open_ledger
 from agentmem.records import Scope
 from agentmem.values import now
@@ -146,3 +147,23 @@ def test_what_no_database_holds_is_refused_and_an_error_is_kept_as_far_as_it_can
     assert job.payload == {"text": "a\0b"}
     assert jobs.failed(job.id, "one", "it said \0 and \ud800")
     assert [job.error for job in jobs.listed()] == ["it said \N{REPLACEMENT CHARACTER} and ?"]
+
+
+def test_a_lease_is_renewed_by_whoever_holds_the_job_and_by_nobody_else(jobs: SqlJobs) -> None:
+    id = jobs.put("extract", {})
+    assert jobs.take("dies", lease=EXPIRED) is not None
+    assert not jobs.renew(id, "stranger")
+    assert jobs.renew(id, "dies")
+    assert jobs.take("next") is None
+    assert jobs.renew(id, "dies", EXPIRED)
+    assert jobs.take("next") is not None
+    assert not jobs.renew(id, "dies")
+
+
+def test_the_same_job_is_left_once_as_long_as_it_waits(jobs: SqlJobs) -> None:
+    first = leave(jobs, "think")
+    assert first is not None
+    assert leave(jobs, "think") is None
+    assert leave(jobs, "think", {"turns": ["a"]}) is not None
+    assert jobs.take("one", kinds=["think"]) is not None
+    assert leave(jobs, "think") is not None  # what comes while it is at work is not in it

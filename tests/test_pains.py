@@ -208,6 +208,7 @@ ASYNC_VERBS: dict[str, Callable[[AsyncMemory, list[str], Path], Awaitable[Any]]]
     "attach": lambda m, ids, out: m.attach("forgetful", Forgetful()),
     "export": lambda m, ids, out: m.export(out),
     "consolidate": lambda m, ids, out: m.consolidate("thoughts"),
+    "foresee": lambda m, ids, out: m.foresee("thoughts"),
     "working": lambda m, ids, out: m.working(),
     "complete": lambda m, ids, out: m.complete("three"),
     "familiarity": lambda m, ids, out: m.familiarity("four"),

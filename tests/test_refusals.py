@@ -347,6 +347,8 @@ _ON_CLOSED: dict[str, Callable[[Memory], object]] = {
     "export_lines": lambda memory: list(memory.export_lines()),
     "scope": lambda memory: memory.scope("inner").add("a"),
     "consolidate": lambda memory: memory.consolidate(),
+    "foresee": lambda memory: memory.foresee(),
+    "with_models": lambda memory: memory.with_models("scripted:echo").add("a"),
     "working": lambda memory: memory.working(),
     "router": lambda memory: memory.router,
     "complete": lambda memory: memory.complete("a"),

@@ -18,7 +18,7 @@ from agentmem_stores.projection import pack
 from agentmem_stores.thinking.statements import (
     FUNCTIONAL,
 )
-from agentmem_stores.thinking.validity import ROW, SOURCE
+from agentmem_stores.thinking.validity import ROW, SOURCE, UPDATED
 from agentmem_stores.thoughts import ThoughtMemory
 from tests import thinking
 from tests.thinking import (
@@ -142,18 +142,20 @@ def test_it_goes_on_from_what_was_kept_and_bears_with_anything_there(tmp_path: P
         think(memory)
         kept = columns(of(memory))
         [segment] = memory._ledger.segments("thoughts")
-    stamp: list[Json] = ["thoughts", 1, EMBEDDER.id, sorted(FUNCTIONAL)]
-    rows, sources = np.zeros(3, ROW), np.zeros(0, SOURCE)
+    stamp: list[Json] = ["thoughts", 2, EMBEDDER.id, sorted(FUNCTIONAL)]
+    rows, sources, updates = np.zeros(3, ROW), np.zeros(0, SOURCE), np.zeros(0, UPDATED)
     forged = [
         b"",
         b"PK no zip",
         segment.data[:-20],
-        pack({"stamp": ["others"]}, rows=rows, sources=sources),
-        pack({"stamp": stamp}, rows=rows),
-        pack({"stamp": stamp}, rows=np.zeros(3), sources=sources),
+        pack({"stamp": ["others"]}, rows=rows, sources=sources, updates=updates),
         pack({"stamp": stamp}, rows=rows, sources=sources),
-        pack({"stamp": stamp}, rows=rows.reshape(1, 3), sources=sources),
-        pack([], rows=rows, sources=sources),
+        pack({"stamp": stamp}, rows=rows, updates=updates),
+        pack({"stamp": stamp}, rows=np.zeros(3), sources=sources, updates=updates),
+        pack({"stamp": stamp}, rows=rows, sources=sources, updates=np.zeros(2)),
+        pack({"stamp": stamp}, rows=rows, sources=sources, updates=updates),
+        pack({"stamp": stamp}, rows=rows.reshape(1, 3), sources=sources, updates=updates),
+        pack([], rows=rows, sources=sources, updates=updates),
     ]
     for data in [segment.data, *forged]:
         with Memory.open(tmp_path / "m", embedder=EMBEDDER) as memory:
@@ -177,8 +179,8 @@ def test_a_segment_that_fits_and_lies_is_told(tmp_path: Path) -> None:
         rows["position"], rows["flags"], rows["group"] = 1, 0b1000001, 5  # both live and put aside
         rows = np.concatenate([rows, rows])
         rows["position"], rows["tail"] = [1, 1], [2, 3]
-        stamp: list[Json] = ["thoughts", 1, EMBEDDER.id, sorted(FUNCTIONAL)]
-        data = pack({"stamp": stamp}, rows=rows, sources=np.zeros(0, SOURCE))
+        stamp: list[Json] = ["thoughts", 2, EMBEDDER.id, sorted(FUNCTIONAL)]
+        data = pack({"stamp": stamp}, rows=rows, sources=np.zeros(0, SOURCE), updates=np.zeros(0, UPDATED))
         memory._ledger.transact(lambda t: t.put_segment("thoughts", Segment(1, data), standing=[], kept=0))
         opened(memory)
         of(memory).current("Ana")

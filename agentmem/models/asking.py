@@ -139,9 +139,10 @@ class BoundModels:
                 return last.came[-1] if last.came else None
 
             try:
-                return structured(
+                found = structured(
                     self.pool.opened(choice.model), schema, list(asking.messages), ask=through, repairs=repairs
                 )
+                return replace(found, model=choice.model)
             except BadOutput:
                 if last is not None:
                     last.refuse()
@@ -152,9 +153,16 @@ class BoundModels:
 
     # ── costs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def estimate(self, role: str, messages: str | Sequence[BaseMessage], *, most_out: int = MOST_OUT) -> Call:
+    def estimate(
+        self,
+        role: str,
+        messages: str | Sequence[BaseMessage],
+        *,
+        kinds: Collection[str] = (),
+        most_out: int = MOST_OUT,
+    ) -> Call:
         """What asking would take at most, of the model that would be asked first: nothing is asked. NoModel."""
-        asking = Asking.of(role, messages, most_out)
+        asking = Asking.of(role, messages, most_out, kinds=kinds)
         choice = self._allowed(asking.need)[0]
         return self._call(choice, asking)
 

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from agentmem.models.pool import ModelPool
 
-__all__ = ["Asking", "Question"]
+__all__ = ["Asking", "Question", "tokens_of"]
 
 _PER_MESSAGE: Final = 8  # tokens around each message of a chat
 _SETTLING_S: Final = 2.0  # that a model which was stopped has to say so
@@ -92,7 +92,7 @@ class Asking:
     @cached_property
     def need(self) -> Need:
         """In tokens as estimated, on the high side."""
-        shown = sum(estimate_tokens(text_of(message)) + _PER_MESSAGE for message in self.messages)
+        shown = tokens_of(self.messages)
         return Need(self.role, shown + sum(map(_tokens_of_tool, self.tools)), self.most_out, self.kinds)
 
     def call(self, model: str, terms: Terms) -> Call:
@@ -114,6 +114,11 @@ class Asking:
         said = [[message.type, message.content, str(message.additional_kwargs)] for message in self.messages]
         told = json.dumps([str(scope), model, self.role, self.most_out, said], default=str)
         return hashlib.blake2b(told.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def tokens_of(messages: Iterable[BaseMessage]) -> int:
+    """The tokens of a prompt, as estimated, on the high side."""
+    return sum(estimate_tokens(text_of(message)) + _PER_MESSAGE for message in messages)
 
 
 def _tokens_of_tool(tool: Any) -> int:

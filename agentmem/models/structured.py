@@ -48,12 +48,13 @@ _useless: dict[int, set[Way]] = {}
 @dataclass(frozen=True, slots=True)
 class Structured(Generic[M_co]):
     """`value`, validated; `text`, the answer that it was read from; `way`, how the model was asked for it; `rounds`,
-    how often it was shown its mistake before."""
+    how often it was shown its mistake before; `model`, its spec where a pool was asked."""
 
     value: M_co
     rounds: int
     way: Way
     text: str
+    model: str = ""
 
 
 def _invoke(runnable: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> Any:

@@ -5,7 +5,7 @@ It knows no storage beyond a `View`, no verbs, and no signal by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
@@ -21,7 +21,7 @@ from agentmem.recall.hearing import Heard, Voice, hear, with_heard
 from agentmem.recall.presets import Preset
 from agentmem.recall.reading import read
 from agentmem.recall.signal import Question, Said
-from agentmem.recall.view import View
+from agentmem.recall.view import PATIENCE_S, View
 from agentmem.recall.weights import Table, beside
 
 if TYPE_CHECKING:
@@ -57,22 +57,28 @@ def recall(
     preset: Preset,
     voices: Callable[[Question], Sequence[Voice]],
     explain: bool = False,
+    without: Collection[int] = (),
 ) -> Hits:
     """The `k` best hits, ties by order of writing; with `explain`, up to `k` losers after them, and up to `k` of those
-    that the cue's filters kept out. `voices` says which stores the question is put to: no lock is held meanwhile."""
+    that the cue's filters kept out. `voices` says which stores the question is put to: no lock is held meanwhile.
+
+    What stands at the positions `without` is passed over. Who leaves out what was said last waits neither for its
+    words nor for vectors.
+    """
+    patience = 0.0 if without else PATIENCE_S
     made = embedded(view, cue)
     with view.lock:
-        view.refresh()
-        question, stood = question_of(view, cue, made), view.followed
+        view.refresh(patience, without)
+        question, stood = question_of(view, cue, made, without), view.followed
         called, heard = voices(question) if k and len(question.allowed) else (), Heard()
         if not called:
             judged = _answered(view, question, k, preset, explain)
     if called:
         heard = hear(called, cue if made[0] is None else replace(cue, vector=tuple(made[0].tolist())))
         with view.lock:
-            view.refresh()
+            view.refresh(patience, without)
             if (view.followed, view.corpus, view.index) != (stood, question.corpus, question.index):
-                question = question_of(view, cue, made)
+                question = question_of(view, cue, made, without)
             judged = _answered(view, question, k, with_heard(preset, heard), explain)
     found = {record.position: record for record in view.ledger.at([one.position for one in judged])}
     hits = (
@@ -130,7 +136,7 @@ def _judged(question: Question, k: int, preset: Preset, explain: bool) -> list[_
     return judged
 
 
-def question_of(view: View, cue: Cue, made: Embedded) -> Question:
+def question_of(view: View, cue: Cue, made: Embedded, without: Collection[int] = ()) -> Question:
     """What the signals are asked. Hold the view's lock."""
     corpus = view.corpus
     vector, said = made
@@ -141,7 +147,10 @@ def question_of(view: View, cue: Cue, made: Embedded) -> Question:
         found = {record.position: record.text for record in view.ledger.at(positions)}
         return [found.get(position, "") for position in positions]
 
-    return Question(cue, reading, vector, corpus, view.index, corpus.allowed(cue), texts, said)
+    allowed = corpus.allowed(cue)
+    if without:
+        allowed = allowed[np.isin(corpus.positions(allowed), list(without), invert=True)]
+    return Question(cue, reading, vector, corpus, view.index, allowed, texts, said, partly=bool(without))
 
 
 def asked_of(question: Question, preset: Preset, table: Table) -> Asked:

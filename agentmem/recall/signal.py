@@ -49,6 +49,7 @@ class Question:
     allowed: Rows
     texts: Callable[[Rows], list[str]]
     said: Said | None = None
+    partly: bool = False  # whether others are left out than those that the cue's filters keep out
 
     @cached_property
     def found(self) -> Mapping[tuple[str, ...], Postings]:

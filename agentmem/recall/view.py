@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ __all__ = ["Indexing", "View"]
 
 log = logging.getLogger("agentmem")
 _WINDOW = 10_000  # changes taken in at once when a scope is first asked: bounds what is held beside the arrays
-_PATIENCE_S = 2.0  # how long a recall waits for texts to be embedded before it goes by the words of the rest
+PATIENCE_S = 2.0  # how long a recall waits for texts to be embedded before it goes by the words of the rest
 _SYNC_AT = 1_000  # vectors waiting from which an index is asked to put them away
 
 
@@ -98,13 +98,16 @@ class View:
 
     # ── catching up ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refresh(self, patience: float = _PATIENCE_S) -> None:
-        """Bring words and vectors up to the journal's head, embedding for so many seconds what has no vector yet."""
+    def refresh(self, patience: float = PATIENCE_S, without: Collection[int] = ()) -> None:
+        """Bring words and vectors up to the journal's head, embedding for so many seconds what has no vector yet. What
+        was written last, as long as it stands at positions `without`, is left for the next time."""
         with self.lock:
             deadline = time.monotonic() + patience
             if self.fault is not None and self._index_pause.over:
                 self.index = self._opened_index()
             head = max(self._head, self._followed)  # as `current` has just seen it
+            while head > self._followed and head in without:
+                head -= 1
             if self.index.cursor > head:  # of a ledger that was set back to a backup
                 self._tried(self.index.clear)
             if not self.index.cursor:
@@ -377,7 +380,7 @@ class View:
         """Release the index. What an embedder is still at is not written any more."""
         self._closed = self.embeddings.closed = True
         if (worker := self._worker) is not None and worker is not threading.current_thread():
-            worker.join(_PATIENCE_S)
+            worker.join(PATIENCE_S)
         self.keep()
         with self.lock:
             self.index.close()

@@ -14,6 +14,7 @@ reading 16), and that of all vectors 48.9. The default engine has 83.7, and 84.0
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
 from functools import partial
@@ -398,27 +399,41 @@ class ChunkMemory(Projection):
 
     def consolidate(self, now: datetime, models: Models | None = None) -> Report:
         """Summarise what is closed, or has been still for as long as a gap; a summary whose sources changed is edited,
-        one whose chunk is no more is forgotten, and one that somebody forgot is not written again."""
+        one whose chunk is no more is forgotten, and one that somebody forgot is not written again.
+
+        What a model is to summarise waits while none can be asked, and is told in `waiting`: an extract in its place
+        would stand for good. One does when a model's answers cannot be used (`unusable`), or none may be asked.
+        """
         if not self.summaries:
             return Report("summaries are off", {})
         with self.host.lock:
-            after, jobs, stale = self._cursor, self._due(now), self._stale()
-            waiting = self._waiting({of for of, _ in jobs} | self._current().keys())
+            after, due, stale = self._cursor, deque(self._due(now)), self._stale()
+            waiting = self._waiting({of for of, _ in due} | self._current().keys())
         summariser = Summariser(self.host.embed, models)
-        counts = dict.fromkeys(("written", "renewed", "by a model", "withdrawn"), 0)
-        for start in range(0, len(jobs), _BATCH):
-            batch = [made for of, at in jobs[start : start + _BATCH] if (made := self._summarised(of, at, summariser))]
+        counts = dict.fromkeys(("written", "renewed", "by a model", "unusable", "withdrawn", "waiting"), 0)
+        while due and summariser.fault is None:
+            batch: list[Made] = []
+            while due and len(batch) < _BATCH:
+                made = self._summarised(*due[0], summariser)
+                if summariser.fault is not None:
+                    break
+                due.popleft()
+                batch += [made] if made is not None else []
             plan = partial(rewritten, made=batch, stale=stale, after=after)
             for change in self.host.write(plan, "summaries of chunks"):
                 counts["renewed" if change.verb == "edit" else "written"] += 1
-            counts["by a model"] += sum(made.by_model for made in batch)
+            counts["by a model"] += sum(bool(made.prompt) for made in batch)
+        waiting.update(position for _, positions in due for position in positions)
         plan = partial(withdrawn, stale=stale, after=after, waiting=waiting)
         if stale:
             counts["withdrawn"] = len(self.host.write(plan, "summaries of chunks that are no more"))
-        return Report(
-            f"{counts['written']} chunks summarised, {counts['renewed']} anew, {counts['withdrawn']} no more",
-            counts,
-        )
+        counts |= {"unusable": summariser.unusable, "waiting": len(due)}
+        did = [f"{counts['written']} chunks summarised, {counts['renewed']} anew, {counts['withdrawn']} no more"]
+        if summariser.unusable:
+            did.append(f"{summariser.unusable} by extract, since the model's answers cannot be used")
+        if summariser.fault is not None:
+            did.append(f"{len(due)} wait, since no model can be asked: {summariser.fault}")
+        return Report("; ".join(did), counts, fault=summariser.fault)
 
     def _due(self, now: datetime) -> list[tuple[str, list[int]]]:
         """The print and the positions of each chunk that a summary could stand for, and none does or did."""

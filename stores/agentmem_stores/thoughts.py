@@ -3,13 +3,15 @@
 A thought is a record of kind `thought`: a sentence that states (head, relation, tail), made from turns that are its
 sources. What holds now is derived from all that was said (`thinking/validity.py`), so that forgetting, undoing or
 erasing what ended a thought brings it back; to forget and to merge writes that down (`thinking/organise.py`), so that
-other recalls show it too. Reading new turns (`thinking/postthink.py`) is idle-time work: no answer waits for it.
+other recalls show it too. Reading new turns (`thinking/postthink.py`), and asking a model what they change
+(`thinking/reconcile.py`), is idle-time work: no answer waits for it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from agentmem import verbs
 from agentmem.cues import Cue, Hit
-from agentmem.errors import InvalidInput
+from agentmem.errors import BadOutput, InvalidInput
 from agentmem.ledger import Delta, Draft, Reader
 from agentmem.records import Change, Record, Source, State, checked
 from agentmem.store import Host, Models, Report
@@ -27,7 +29,9 @@ from agentmem_stores.lsh import Hyperplanes
 from agentmem_stores.projection import WINDOW, Projection, pack, unpack
 from agentmem_stores.thinking.near import Near, grams
 from agentmem_stores.thinking.organise import Drafting, organise
-from agentmem_stores.thinking.postthink import BY_MODEL, BY_RULES, Progress, Thoughts, read, revise
+from agentmem_stores.thinking.postthink import BY_RULES, Progress, revise
+from agentmem_stores.thinking.reading import Ballot, Thoughts, read
+from agentmem_stores.thinking.reconcile import act, judged, undecided
 from agentmem_stores.thinking.statements import (
     FUNCTIONAL,
     KIND,
@@ -40,7 +44,19 @@ from agentmem_stores.thinking.statements import (
     statement_of,
 )
 from agentmem_stores.thinking.telling import Thought, no_longer, together, told, verdict
-from agentmem_stores.thinking.validity import BARE, LIVE, NEGATED, ROW, SOURCE, TRASH, UNION, Table, Validity, derive
+from agentmem_stores.thinking.validity import (
+    BARE,
+    LIVE,
+    NEGATED,
+    ROW,
+    SOURCE,
+    TRASH,
+    UNION,
+    UPDATED,
+    Table,
+    Validity,
+    derive,
+)
 
 __all__ = ["Thought", "ThoughtMemory"]
 
@@ -50,6 +66,8 @@ _HEAD: Final = 0.25  # added to the cosine when the cue names the head, and the 
 _TAIL: Final = 0.1
 _ENDED: Final = 1_000  # thoughts that ended, of which the turns are looked up
 _SCAN: Final = 10_000  # records read at once when all is derived anew
+_COUNTED: Final = ("inserted", "confirmed", "forgotten", "merged", "restored", "trashed", "unchanged", "review")
+_UNTOLD: Final = frozenset({"unchanged", "review"})  # the second is told in a sentence of its own
 _ALL: Final[tuple[State, ...]] = ("live", "forgotten", "replaced")
 
 
@@ -64,7 +82,7 @@ class ThoughtMemory(Projection):
     """
 
     name = "thoughts"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -156,16 +174,17 @@ class ThoughtMemory(Projection):
         try:
             for until, data in self.host.ledger.segments(self.name)[-1:]:
                 told, arrays = unpack(data)
-                rows, sources = arrays["rows"], arrays["sources"]
+                rows, sources, updates = arrays["rows"], arrays["sources"], arrays["updates"]
                 if told["stamp"] != self._stamp:
                     raise ValueError("it was kept by another version, or with other settings")
                 if until > self.host.ledger.head():
                     raise ValueError("it is of a journal that went further")
-                if rows.dtype != ROW or rows.ndim != 1 or sources.dtype != SOURCE or sources.ndim != 1:
+                columns = (rows, ROW), (sources, SOURCE), (updates, UPDATED)
+                if any(array.dtype != dtype or array.ndim != 1 for array, dtype in columns):
                     raise ValueError("its columns are others")
                 if len(rows) and not 0 < int(rows["position"].min()) <= int(rows["position"].max()) <= until:
                     raise ValueError("it names positions that the journal has not reached")
-                self._table.rows, self._table.sources = rows, sources
+                self._table.rows, self._table.sources, self._table.updates = rows, sources, updates
                 self._began(until)
                 self._kept = until
         except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -173,14 +192,16 @@ class ThoughtMemory(Projection):
             self._reset()
 
     def _keep(self, *, anew: bool = False) -> None:
-        if self._put_one(pack({"stamp": self._stamp}, rows=self._table.rows, sources=self._table.sources), anew=anew):
+        table = self._table
+        data = pack({"stamp": self._stamp}, rows=table.rows, sources=table.sources, updates=table.updates)
+        if self._put_one(data, anew=anew):
             self._kept = self._cursor
 
     @property
     def _valid(self) -> Validity:
         found = self._found
         if found is None:
-            found = self._found = derive(self._table.rows)
+            found = self._found = derive(self._table.rows, self._table.updates)
         return found
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,22 +246,54 @@ class ThoughtMemory(Projection):
     def consolidate(self, now: datetime, models: Models | None = None) -> Report:
         """Read what was said since the last time, then forget and merge: one step, or none.
 
-        By rules 10,000 turns a run, by a model 200; what waits is told. A model's answer that cannot be used twice over
-        is noted on its turn, and the turn stays as it is.
+        By rules 10,000 turns a run, by models 200; what waits is told. What a model read is put beside what is known of
+        the same head, by a model that judges. A turn of which its answers cannot be used is noted, stays as it is, and
+        is read by `reread`; one that reads like an order to a model gets the tag `review`, and is read when a person
+        has given it the tag `reviewed`.
         """
         ledger = self.host.ledger
-        found = self._progress.waiting(ledger, BY_RULES if models is None else BY_MODEL)
-        thoughts = read(ledger, found, models)
-        done, report = self._organised(thoughts.cause, forget=True, merge=True, thoughts=thoughts, begun=found.begun)
-        faults = thoughts.faults if done else ["another process thought about them first"]
-        counts = {
-            **report.counts,
-            "refused": thoughts.refused,
-            "waiting": int(found.more or thoughts.until < found.until),
-        }
-        if counts["waiting"]:
-            faults = [*faults, "other turns wait for the next time"]
-        return Report("; ".join([report.summary, *faults]), counts)
+        found = self._progress.waiting(ledger, BY_RULES)
+        thoughts = read(ledger, found.turns, models, until=found.until)
+        report = self._taken_in(thoughts, models, found.begun)
+        waiting = found.more or thoughts.waits or (thoughts.ballot is not None and thoughts.ballot.more)
+        summary = f"{report.summary}; other turns wait for the next time" if waiting else report.summary
+        return replace(report, summary=summary, counts={**report.counts, "waiting": int(waiting)})
+
+    def reread(self, ids: Sequence[str], models: Models | None) -> Report:
+        """Read turns again of which a model's answers could not be used. What it says that is known already is not
+        noted twice. BadOutput, once the others are read, when one's still cannot be used."""
+        thoughts = read(self.host.ledger, dict.fromkeys(ids, 0), models, until=None)
+        report = self._taken_in(thoughts, models)
+        if thoughts.unread:
+            raise BadOutput(
+                f"the model's answers to {', '.join(thoughts.unread)} still cannot be used",
+                way_out="Ask a larger model to extract; the turns stay as they are.",
+            )
+        return report
+
+    def _taken_in(self, thoughts: Thoughts, models: Models | None, begun: int | None = None) -> Report:
+        """Put beside what is known, and write down, what was read after the change `begun`, if nobody else did."""
+        with self.host.lock:
+            self._catch_up()
+            table, cursor = self._table.copy(), self._cursor
+        if models is not None and (thoughts.by_model or undecided(table)):
+            thoughts.ballot = judged(self.host, table, cursor, thoughts, models)
+        done, report = self._organised(thoughts.cause, forget=True, merge=True, thoughts=thoughts, begun=begun)
+        if not done:
+            return replace(report, summary=f"{report.summary}; another process thought about them first")
+        ballot = thoughts.ballot or Ballot()
+        faults = [*thoughts.faults, *ballot.faults]
+        if thoughts.unread:
+            faults.insert(0, f"the model's answers to {', '.join(thoughts.unread)} cannot be used")
+        if held := report.counts["review"]:
+            faults.insert(0, f"{held} turn{'s wait' if held > 1 else ' waits'} for review")
+        counts = {**report.counts, "refused": thoughts.refused, "judged": ballot.asked, "ignored": ballot.ignored}
+        return Report(
+            "; ".join([report.summary, *faults]),
+            counts,
+            unread=tuple(thoughts.unread),
+            fault=thoughts.fault or ballot.fault,
+        )
 
     def _organised(
         self,
@@ -249,7 +302,7 @@ class ThoughtMemory(Projection):
         forget: bool,
         merge: bool,
         thoughts: Thoughts | None = None,
-        begun: int = 0,
+        begun: int | None = None,
     ) -> tuple[bool, Report]:
         """Whether `thoughts` were taken in, and what was done. Planned within the transaction, on rows as they are."""
         with self.host.lock:
@@ -263,9 +316,11 @@ class ThoughtMemory(Projection):
             now = table.copy()
             now.take_in(reader.changed(cursor))
             drafting = Drafting(reader, now)
-            mine = thoughts is not None and self._progress.until(reader) == begun
+            mine = thoughts is not None and (begun is None or self._progress.until(reader) == begun)
             if thoughts is not None and mine:
                 revise(drafting, thoughts)
+                if thoughts.ballot is not None:
+                    act(drafting, thoughts.ballot)
             organise(drafting, forget=forget, merge=merge)
             return drafting.drafts
 
@@ -274,9 +329,8 @@ class ThoughtMemory(Projection):
             self._catch_up()
             if self._cursor > cursor:
                 self._keep()
-        counts = dict.fromkeys(("inserted", "confirmed", "forgotten", "merged", "restored", "trashed", "unchanged"), 0)
-        counts |= dict(drafting.counts) if drafting is not None else {}
-        did = [f"{number} {name}" for name, number in counts.items() if number and name != "unchanged"]
+        counts = dict.fromkeys(_COUNTED, 0) | (dict(drafting.counts) if drafting is not None else {})
+        did = [f"{number} {name}" for name, number in counts.items() if number and name not in _UNTOLD]
         return mine or thoughts is None, Report(", ".join(did) or "nothing to do", counts)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.cues import Cue
 from agentmem.index import Among
 from agentmem.recall.corpus import Rows, micros
 from agentmem.recall.signal import Evidence, Question, Scores
@@ -25,14 +24,16 @@ class Dense:
         return _DenseEvidence(question.vector, question)
 
 
-def among(cue: Cue, positions: NDArray[np.int64]) -> Among:
+def among(question: Question, positions: NDArray[np.int64]) -> Among:
     """These positions, with as much of the cue's filters as an index's own metadata can say."""
+    cue = question.cue
+    whole = cue.speaker is None and cue.place is None and cue.tags is None and not question.partly
     return Among(
         positions,
         cue.kinds,
         None if cue.since is None else micros(cue.since),
         None if cue.until is None else micros(cue.until),
-        whole=cue.speaker is None and cue.place is None and cue.tags is None,
+        whole=whole,
     )
 
 
@@ -41,7 +42,7 @@ class _DenseEvidence:
         self._vector = vector
         self._question = question
         positions = question.corpus.positions(question.allowed)
-        self._among = among(question.cue, positions) if question.filtered else None
+        self._among = among(question, positions) if question.filtered else None
 
     def best(self, depth: int) -> Rows:
         rows = self._question.corpus.rows_of(self._question.index.search(self._vector, depth, self._among).positions)

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 from agentmem.errors import BudgetReached
 from agentmem.models.calls import Call, Limit, Outcome, Spent, Usage, money
 from agentmem.records import Scope
-from agentmem_stores.sql.schema import calls, from_micros, scopes, storable, to_micros
+from agentmem.values import storable
+from agentmem_stores.sql.schema import calls, from_micros, scopes, to_micros
 
 if TYPE_CHECKING:
     from agentmem_stores.sql.ledger import SqlLedger

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, 
 from agentmem.errors import InvalidInput
 from agentmem.jobs import ATTEMPTS, LEASE, Job, JobState
 from agentmem.records import Scope
-from agentmem.values import Json, new_id, now, plain_json, plain_text
-from agentmem_stores.sql.schema import NO_SCOPE, dump, from_micros, jobs, parse, storable, to_micros
+from agentmem.values import Json, new_id, now, plain_json, plain_text, storable
+from agentmem_stores.sql.schema import NO_SCOPE, dump, from_micros, jobs, parse, to_micros
 
 if TYPE_CHECKING:
     from agentmem_stores.sql.ledger import SqlLedger
@@ -75,6 +75,15 @@ class SqlJobs:
                 .returning(*jobs.c)
             )
             return _job(connection.execute(taken).one())
+
+        return self._writer.run(run)
+
+    def renew(self, id: str, worker: str, lease: timedelta = LEASE) -> bool:
+        """Hold a job for so long from now: its worker is at it still. False as in `done`."""
+
+        def run(connection: Connection) -> bool:
+            held = update(jobs).where(self._held(connection, id, worker)).values(due=to_micros(now() + lease))
+            return connection.execute(held).rowcount > 0
 
         return self._writer.run(run)
 

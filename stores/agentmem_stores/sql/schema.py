@@ -255,11 +255,6 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def storable(words: str) -> str:
-    """Words that are kept for people to read: what no database holds of them is replaced."""
-    return words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LONG_NUMBER = re.compile(r"\d{19}")  # from here on an integer may have more than 64 bits, which orjson would round
 

@@ -17,6 +17,7 @@ from agentmem_stores.longterm import LongTermMemory
 from agentmem_stores.recognition import RecognitionMemory
 from agentmem_stores.rehearsal import RehearsalMemory
 from agentmem_stores.repeats import RepeatMemory
+from agentmem_stores.rolling_summaries import RollingSummaries
 from agentmem_stores.testing.indexes import IndexSubject
 from agentmem_stores.testing.ledgers import InMemory, LedgerSubject
 from agentmem_stores.testing.stores import StoreSubject
@@ -70,6 +71,7 @@ STORES: Final = (
     StoreSubject("recognition", RecognitionMemory, claims=_LASTING),
     StoreSubject("repeats", RepeatMemory, claims=_LASTING),
     StoreSubject("rehearsal", RehearsalMemory, claims=_LASTING),
+    StoreSubject("rolling", RollingSummaries, claims=_LASTING),
     StoreSubject("gate", GateStore, claims=_LASTING),
 )
 SQLITE: Final = LedgerSubject("sqlite", open_ledger, claims=(*_MANY_HANDLES, "reclaim"))

@@ -20,13 +20,17 @@ __all__ = ["Extracted", "extract"]
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """`span` counts characters of the text: the words that say so. `negated`: it does not hold, or no longer."""
+    """`span` counts characters of the text: the words that say so. `negated`: it does not hold, or no longer. How sure
+    it is, and the words that say when and where it holds, are a model's to tell."""
 
     head: str
     relation: str
     tail: str
     span: tuple[int, int]
     negated: bool = False
+    confidence: float | None = None
+    when: str | None = None
+    where: str | None = None
 
 
 _LONGEST: Final = 100_000  # characters of a text that are read: a pasted book says little of whoever pasted it

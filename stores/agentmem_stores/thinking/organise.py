@@ -115,7 +115,7 @@ class _Chunk(NamedTuple):
 
 def organise(drafting: Drafting, *, forget: bool = True, merge: bool = True) -> None:
     """Put aside what ended, bring back what holds again, merge what belongs together; each in the drafts' counts."""
-    found = derive(drafting.table.rows)
+    found = derive(drafting.table.rows, drafting.table.updates)
     rows, flags = found.rows, found.rows["flags"]
     if forget:
         _supersede(drafting, found)

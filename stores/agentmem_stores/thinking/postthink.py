@@ -2,31 +2,33 @@
 
 How far it has come stands in the journal, in the cause of a `think` entry: to undo the step is to have its turns read
 again. A turn that was edited, forgotten, undone or brought back since is read again too, and what it no longer says
-goes to the trash. A turn whose reading failed for good is told by an `unread` entry in its own history.
+goes to the trash. A turn whose reading failed for good is told by an `unread` entry in its own history, and one that
+waits for review by a tag.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
 
 import numpy as np
 
-from agentmem.errors import AgentMemError, ConfigError, PluginError
 from agentmem.ledger import Draft, Reader
 from agentmem.records import Change, Record, Source
-from agentmem.store import Models
+from agentmem.suspicion import REVIEW, REVIEWED
 from agentmem.undo import stands
 from agentmem.values import Json
 from agentmem_stores.projection import experienced
-from agentmem_stores.thinking.by_model import Unread, ask
-from agentmem_stores.thinking.by_rule import Extracted, extract
+from agentmem_stores.thinking.by_rule import Extracted
 from agentmem_stores.thinking.organise import Drafting
+from agentmem_stores.thinking.reading import Reading, Thoughts
 from agentmem_stores.thinking.statements import (
     KIND,
     SUPERSEDED,
+    UNJUDGED,
     UNSOURCED,
     Statement,
     confirmed,
@@ -40,15 +42,14 @@ from agentmem_stores.thinking.statements import (
 )
 from agentmem_stores.thinking.validity import NEGATED, UNION, derive
 
-__all__ = ["BY_MODEL", "BY_RULES", "Progress", "Thoughts", "Waiting", "read", "revise"]
+__all__ = ["BY_RULES", "Progress", "Waiting", "confirm", "revise"]
 
 THINK: Final = "think"
 UNREAD: Final = "unread"
 BY_RULES: Final = 10_000  # turns that one run reads: it is one step, which is held in memory
-BY_MODEL: Final = 200
 _READS: Final = frozenset({"text", "speaker", "role", "kind", "state", "at"})
-_BATCH: Final = 100  # turns read from the ledger at once: a model may take a minute for them
 _WINDOW: Final = 1_000  # changes read at once
+_FIRST_WINDOW: Final = 16  # the last entry stands near the end: 1,000 changes take 100 ms to read
 _CAUSE = re.compile(r"thought about up to change (\d{1,18})")
 
 
@@ -61,28 +62,6 @@ class Waiting:
     turns: dict[str, int]
     until: int
     more: bool  # there are others after `until`
-
-
-class Reading(NamedTuple):
-    """A turn's words when they were read ("" for one that is gone), and what they say; None where reading failed for
-    good."""
-
-    text: str
-    facts: list[Extracted] | None
-
-
-@dataclass
-class Thoughts:
-    """What was read, by turn; `faults` are sentences for a person."""
-
-    turns: dict[str, Reading] = field(default_factory=dict)
-    refused: int = 0
-    until: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def cause(self) -> str:
-        return f"thought about up to change {self.until}"
 
 
 class Progress:
@@ -124,8 +103,9 @@ class Progress:
 
 def _noted(reader: Reader) -> int:
     before: int | None = None
-    while changes := reader.changes(before=before, newest_first=True, limit=_WINDOW):
-        before = changes[-1].seq
+    window = _FIRST_WINDOW
+    while changes := reader.changes(before=before, newest_first=True, limit=window):
+        before, window = changes[-1].seq, min(2 * window, _WINDOW)
         for change in changes:
             said = _CAUSE.fullmatch(change.cause) if change.verb == THINK else None
             if said and int(said[1]) < change.seq and stands(reader, change.step):
@@ -134,47 +114,21 @@ def _noted(reader: Reader) -> int:
 
 
 def _matters(change: Change) -> bool:
-    return change.before is None or change.after is None or bool(_READS & {*change.before, *change.after})
+    before, after = change.before, change.after
+    if before is None or after is None or _READS & {*before, *after}:
+        return True
+    return (REVIEWED in _tags(before)) != (REVIEWED in _tags(after))
 
 
-def read(reader: Reader, found: Waiting, models: Models | None) -> Thoughts:
-    """Read the turns: by the model, if there is one that extracts, else by rules. Nothing is held meanwhile.
-
-    When the model cannot be asked, what was read by then counts, and the rest waits.
-    """
-    thoughts = Thoughts(until=found.until)
-    for start in range(0, len(found.turns), _BATCH):
-        ids = list(found.turns)[start : start + _BATCH]
-        here = {record.id: record for record in reader.get(ids) if record.state == "live"}
-        for id in ids:
-            turn = here.get(id)
-            if turn is None:
-                thoughts.turns[id] = Reading("", [])
-                continue
-            facts: list[Extracted] | None = None
-            try:
-                if models is not None:
-                    asked = ask(models, turn)
-                    facts, thoughts.refused = asked.facts, thoughts.refused + asked.refused
-            except Unread as error:
-                thoughts.faults.append(str(error))
-            except (ConfigError, PluginError):
-                models = None  # there is none for this
-            except AgentMemError as error:
-                thoughts.faults.append(f"the model cannot be asked: {error}")
-                thoughts.until = found.turns[id] - 1
-                return thoughts
-            if models is None:
-                # Not what an assistant says of people: it was told, or makes it up for a letter.
-                facts = [] if turn.role == "assistant" else extract(turn.text, turn.speaker)
-            thoughts.turns[id] = Reading(turn.text, facts)
-    return thoughts
+def _tags(fields: Mapping[str, Any]) -> list[Any]:
+    tags = fields.get("tags")
+    return tags if isinstance(tags, list) else []
 
 
 def revise(drafting: Drafting, thoughts: Thoughts) -> None:
     """Draft what was read, into the thoughts as they stand."""
     last: Record | None = None
-    for id, (text, facts) in thoughts.turns.items():
+    for id, reading in thoughts.turns.items():
         [turn] = drafting.get([id])
         mine = [
             record
@@ -185,11 +139,13 @@ def revise(drafting: Drafting, thoughts: Thoughts) -> None:
             for record in mine:
                 _withdraw(drafting, record, id)
             continue
-        if turn.text != text:
+        if turn.text != reading.text:
             continue  # edited since it was read: a change of its own, which is read the next time
-        last = turn
+        turn = last = _reviewed(drafting, turn, reading.held)
+        facts = reading.facts
         if facts is None:
-            drafting.drafts.append(Draft(UNREAD, turn.id, {}, {}, turn))
+            if thoughts.until is not None:  # else its history says so already
+                drafting.drafts.append(Draft(UNREAD, turn.id, {}, {}, turn))
             drafting.counts["unread"] += 1
             continue
         said = [Statement.of(fact.head, fact.relation, fact.tail, fact.negated) for fact in facts]
@@ -197,11 +153,42 @@ def revise(drafting: Drafting, thoughts: Thoughts) -> None:
             Source(record=turn.id, span=fact.span, extra={"quote": turn.text[slice(*fact.span)]}) for fact in facts
         ]
         for record in mine:
-            _check(drafting, record, turn, dict(zip(map(_same, said), sources, strict=True)))
-        for statement, source in zip(said, sources, strict=True):
-            _insert(drafting, turn, statement, source)
-    if last is not None:
+            _check(drafting, record, turn, reading.words, dict(zip(map(_same, said), sources, strict=True)))
+        for statement, fact, source in zip(said, facts, sources, strict=True):
+            _insert(drafting, thoughts, turn, statement, source, _told(fact, turn, reading))
+    if last is not None and thoughts.until is not None:
         drafting.drafts.append(Draft(THINK, last.id, {}, {}, last))
+
+
+def _reviewed(drafting: Drafting, turn: Record, held: str) -> Record:
+    """The turn as it stands then: waiting for a person, or no longer when an edit took away why it did."""
+    if held:
+        drafting.counts["review"] += 1
+        meta = {**turn.meta, REVIEW: held}
+        drafting.alter("review", turn, tags=tuple(sorted({*turn.tags, REVIEW})), meta=meta)
+    elif REVIEW in turn.meta and REVIEWED not in turn.tags:
+        tags = tuple(tag for tag in turn.tags if tag != REVIEW)
+        drafting.alter("review", turn, tags=tags, meta=without(turn.meta, [REVIEW]))
+    [now] = drafting.get([turn.id])
+    return now or turn
+
+
+def _told(fact: Extracted, turn: Record, reading: Reading) -> dict[str, Json]:
+    """What a thought has in its `meta` beside what it says: all that a model told of it, and of whom and where it was
+    heard. Nothing of what the rules read."""
+    if not reading.by:
+        return {}
+    place = None if turn.place is None else turn.place.id or list(turn.place.coordinates or ())
+    told: dict[str, Json] = {
+        "confidence": fact.confidence,
+        "when": fact.when,
+        "where": fact.where,
+        "said_by": turn.speaker,
+        "place": place,  # where it was told, which need not be where it is
+        "by": reading.by,
+        "prompt": reading.prompt,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _same(said: Statement) -> tuple[str, ...]:
@@ -209,14 +196,17 @@ def _same(said: Statement) -> tuple[str, ...]:
     return key(said.head), key(said.relation), str(said.negated), *sorted(key(tail) for tail in said.tails)
 
 
-def _check(drafting: Drafting, record: Record, turn: Record, said: Mapping[tuple[str, ...], Source]) -> None:
-    """Hold a thought against the turn it was made from, which may have been edited."""
+def _check(
+    drafting: Drafting, record: Record, turn: Record, words: str, said: Mapping[tuple[str, ...], Source]
+) -> None:
+    """Hold a thought against the turn it was made from, which may have been edited: against the words of it that are
+    read."""
     [source, *_] = (source for source in record.sources if source.record == turn.id)
     quote = source.extra.get("quote")  # none where a person named the source: then it stands
     statement = statement_of(record)
     now = said.get(_same(statement)) if statement else None
     if isinstance(quote, str) and now is None:
-        start = turn.text.find(quote)
+        start = words.find(quote)
         if start < 0:
             _withdraw(drafting, record, turn.id)
             return
@@ -243,31 +233,49 @@ def _withdraw(drafting: Drafting, record: Record, id: str) -> None:
         drafting.counts["trashed"] += 1
 
 
-def _insert(drafting: Drafting, turn: Record, said: Statement, source: Source) -> None:
+def _insert(
+    drafting: Drafting, thoughts: Thoughts, turn: Record, said: Statement, source: Source, told: dict[str, Json]
+) -> None:
     """A thought of its own, unless the turn has it already, or it stands: then the turn confirms it."""
     table = drafting.table
-    rows = table.group(table.group_of(said.head, said.relation))
-    alike = (rows["tail"] == digest(key(said.tails[0]))) & ((rows["flags"] & NEGATED > 0) == said.negated)
-    alike &= rows["flags"] & UNION == 0
+    group = table.group_of(said.head, said.relation)
+    rows = table.around(group)
+    alike = (rows["group"] == group) & (rows["tail"] == digest(key(said.tails[0])))
+    alike &= ((rows["flags"] & NEGATED > 0) == said.negated) & (rows["flags"] & UNION == 0)
     if np.isin(rows["position"][alike], table.made_from(turn.id)).any():
         drafting.counts["unchanged"] += 1
         return
-    found = derive(rows)
+    found = derive(rows, table.updates)
     standing = np.flatnonzero(alike & found.stands)
     standing = standing[np.argsort(rows["last"][standing], kind="stable")]
     known = drafting.at(rows["position"][standing[-1:]])
     if known and known[0].at <= turn.at:
-        [record] = known
-        meta: dict[str, Json] = dict(record.meta)
-        if turn.at > confirmed(record):
-            meta["confirmed"] = turn.at.isoformat()
-        drafting.alter("source", record, sources=(*record.sources, source), meta=meta)
         shown_by = found.union[standing[-1]]
-        for union in drafting.at(rows["position"][[shown_by]]) if shown_by >= 0 else ():
-            drafting.alter("source", union, sources=(*union.sources, source))
+        unions = drafting.at(rows["position"][[shown_by]]) if shown_by >= 0 else []
+        confirm(drafting, known[0], unions, [source], turn.at)
         drafting.counts["confirmed"] += 1
         return
-    meta = said.meta()
-    new = Record.create(sentence(said), scope=turn.scope, kind=KIND, at=turn.at, meta=meta, sources=[source])
+    id = thoughts.id_of(turn.id, *_same(said))
+    meta = {**said.meta(), **told}
+    ballot = thoughts.ballot
+    if told and not said.negated and (ballot is None or id not in ballot.votes or id in ballot.waits):
+        meta[UNJUDGED] = True
+    new = Record.create(sentence(said), scope=turn.scope, id=id, kind=KIND, at=turn.at, meta=meta, sources=[source])
     drafting.add("add", new)
     drafting.counts["inserted"] += 1
+
+
+def confirm(
+    drafting: Drafting, record: Record, unions: Sequence[Record], sources: Sequence[Source], at: datetime
+) -> None:
+    """Note that a thought was said again, and in the merges that show it."""
+    meta: dict[str, Json] = dict(record.meta)
+    if at > confirmed(record):
+        meta["confirmed"] = at.isoformat()
+    drafting.alter("source", record, sources=_with(record, sources), meta=meta)
+    for union in unions:
+        drafting.alter("source", union, sources=_with(union, sources))
+
+
+def _with(record: Record, sources: Sequence[Source]) -> tuple[Source, ...]:
+    return (*record.sources, *(source for source in sources if source not in record.sources))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -18,11 +19,14 @@ from agentmem_stores.thinking.by_rule import extract
 
 __all__ = [
     "FUNCTIONAL",
+    "JUDGED",
     "KIND",
     "MERGED",
     "MOST",
     "SUPERSEDED",
+    "UNJUDGED",
     "UNSOURCED",
+    "UPDATE",
     "Statement",
     "confirmed",
     "digest",
@@ -33,6 +37,7 @@ __all__ = [
     "put_aside",
     "sentence",
     "statement_of",
+    "votes",
     "without",
 ]
 
@@ -40,6 +45,9 @@ KIND: Final = "thought"
 MOST: Final = 64  # thoughts that a merge makes one: a longer list is no sentence. The next 64 make another.
 MERGED: Final = "merged-"  # how the id begins of what a merge made; the rest is a digest of what it says
 SUPERSEDED: Final = "superseded_by"  # in `meta` of what was put aside: the id of what ended it
+JUDGED: Final = "judged"  # in `meta`, by id: what a model said of this beside another statement of the same head
+UPDATE: Final = "update"  # of what it may say, the one by which the later ends the earlier
+UNJUDGED: Final = "unjudged"  # in `meta` of what is still to be put beside others
 UNSOURCED: Final = "unsourced"  # in `meta` of what is in the trash because its source no longer says so
 
 # Relations that have one tail at a time: what is told later takes the place of what was told before. `*` is any ending.
@@ -51,6 +59,7 @@ FUNCTIONAL: Final = frozenset(
 )
 _NOUNS: Final = frozenset({"name", "status", "age", "job", "birthday", "address"})  # "Ana's name is", not "Ana name"
 _BASE: Final = {"has": "have", "studies": "study", "teaches": "teach"}
+_THIRD_PERSON: Final = re.compile("[a-z]{3,}s")
 _LONGEST: Final = 100_000  # characters of a sentence that is held against its `meta`
 _MOST_TAILS: Final = 32  # of one thought; a merge has those of 64
 _LONGEST_NAME: Final = 500  # characters of a head, a relation or a tail: then a merge fits into a record
@@ -117,7 +126,8 @@ def is_functional(relation: str, functional: Collection[str]) -> bool:
 
 
 def sentence(statement: Statement) -> str:
-    """The statement as an English sentence without its full stop."""
+    """The statement as an English sentence without its full stop; one whose relation is no English verb in the present
+    as its words in their order, after "not:" if it is denied."""
     head, relation, tails, negated = statement
     tail = tails[0] if len(tails) == 1 else f"{', '.join(tails[:-1])} and {tails[-1]}"
     if key(relation) in _NOUNS or key(relation).startswith("favourite "):
@@ -127,6 +137,8 @@ def sentence(statement: Statement) -> str:
     verb, *rest = relation.split()
     if verb in ("is", "was", "are", "were", "can"):
         return " ".join([head, verb, "not", *rest, tail])
+    if verb not in _BASE and not _THIRD_PERSON.fullmatch(verb):
+        return f"not: {head} {relation} {tail}"
     base = _BASE.get(verb, verb.removesuffix("s"))
     return " ".join([head, "does not", base, *rest, tail])
 
@@ -181,6 +193,14 @@ def put_aside(record: Record) -> bool:
     """Whether it was merged or superseded here, and not replaced by a person."""
     merged = bool(record.replaced_by) and record.replaced_by[0].startswith(MERGED)
     return record.state == "replaced" and (merged or (not record.replaced_by and SUPERSEDED in record.meta))
+
+
+def votes(record: Record) -> dict[str, str]:
+    """What a model said of it beside others, by their ids."""
+    said = record.meta.get(JUDGED)
+    if not isinstance(said, Mapping):
+        return {}
+    return {str(id): vote for id, vote in said.items() if isinstance(vote, str)}
 
 
 def without(meta: Mapping[str, Json], names: Sequence[str]) -> dict[str, Json]:

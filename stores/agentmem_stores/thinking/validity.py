@@ -19,6 +19,8 @@ from agentmem.records import Record
 from agentmem_stores.thinking.statements import (
     KIND,
     MERGED,
+    UNJUDGED,
+    UPDATE,
     confirmed,
     digest,
     is_functional,
@@ -26,16 +28,18 @@ from agentmem_stores.thinking.statements import (
     key,
     put_aside,
     statement_of,
+    votes,
 )
 
-__all__ = ["ROW", "Table", "Validity", "derive"]
+__all__ = ["ROW", "SOURCE", "UPDATED", "Table", "Validity", "derive"]
 
 Rows = NDArray[Any]  # of ROW
 Bools = NDArray[np.bool_]
 
 # What a row's flags say. Of the record: live, in the trash, made by a merge and as it was (or edited since), put
-# aside by this store; of the statement: negated, of a relation with one tail at a time, known by its words alone.
-LIVE, TRASH, UNION, EDITED, ASIDE, NEGATED, ONE, BARE = (1 << bit for bit in range(8))
+# aside by this store; of the statement: negated, of a relation with one tail at a time, known by its words alone; of
+# the record again: still to be put beside others.
+LIVE, TRASH, UNION, EDITED, ASIDE, NEGATED, ONE, BARE, OPEN = (1 << bit for bit in range(9))
 
 ROW: Final = np.dtype(
     [
@@ -52,22 +56,26 @@ ROW: Final = np.dtype(
     ]
 )
 SOURCE: Final = np.dtype([("source", "<i8"), ("position", "<i8")])
+# Of the record at a position a model said that it, and the one of this id (a digest), are an update of one another.
+UPDATED: Final = np.dtype([("position", "<i8"), ("other", "<i8")])
+_NO_UPDATES: Final = np.empty(0, UPDATED)
 _WRAP: Final = 1 << 64
 _EPOCH, _MICRO = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class Table:
-    """The rows of a scope's thoughts, in any state, and which record was a source of which."""
+    """The rows of a scope's thoughts, in any state; which record was a source of which; and which updates another."""
 
     def __init__(self, functional: Collection[str]) -> None:
         self._functional = functional
         self.rows: Rows = np.empty(0, ROW)
         self.sources: Rows = np.empty(0, SOURCE)
+        self.updates: Rows = np.empty(0, UPDATED)
 
     def copy(self) -> Table:
         """Another one; the arrays are shared, for none is ever written to."""
         other = Table(self._functional)
-        other.rows, other.sources = self.rows, self.sources
+        other.rows, other.sources, other.updates = self.rows, self.sources, self.updates
         return other
 
     def __len__(self) -> int:
@@ -80,15 +88,18 @@ class Table:
     def put(self, placed: Iterable[tuple[int, Record]]) -> None:
         """Take in records as they stand now, each with its position; those that are no thoughts are taken out."""
         listed = list(placed)
-        rows, sources = [], []
+        rows, sources, updates = [], [], []
         for position, record in listed:
             if record.kind == KIND:
                 rows += self._rows_of(position, record)
                 sources += [(digest(s.record), position) for s in record.sources if s.record is not None]
+                updates += [(position, digest(id)) for id, vote in votes(record).items() if vote == UPDATE]
         self.drop([position for position, _ in listed])
         if rows:
             self.rows = np.concatenate([self.rows, np.array(rows, ROW)])
             self.sources = np.concatenate([self.sources, np.array(sources, SOURCE)])
+        if updates:
+            self.updates = np.concatenate([self.updates, np.array(updates, UPDATED)])
 
     def drop(self, positions: Sequence[int]) -> None:
         if positions and len(self.rows) and min(positions) <= self.rows["position"].max():
@@ -97,13 +108,22 @@ class Table:
             if len(known):
                 self.rows = self.rows[~np.isin(self.rows["position"], known)]
                 self.sources = self.sources[~np.isin(self.sources["position"], known)]
+                self.updates = self.updates[~np.isin(self.updates["position"], known)]
 
     def group_of(self, head: str, relation: str) -> int:
         return digest(key(head), key(relation))
 
-    def group(self, group: int) -> Rows:
-        """The rows of one head and relation."""
-        found: Rows = self.rows[self.rows["group"] == group]
+    def around(self, group: int) -> Rows:
+        """The rows of one head and relation, and of those that an update joins to it: all on which it depends what of
+        the first holds."""
+        rows, updates = self.rows, self.updates
+        mine = rows["group"] == group
+        if len(updates):
+            by = np.isin(updates["position"], rows["position"][mine])
+            of = np.isin(updates["other"], rows["id"][mine])
+            joined = np.isin(rows["id"], updates["other"][by]) | np.isin(rows["position"], updates["position"][of])
+            mine |= np.isin(rows["group"], rows["group"][joined])
+        found: Rows = rows[mine]
         return found
 
     def made_from(self, source: str) -> list[int]:
@@ -115,6 +135,7 @@ class Table:
         flags = {"live": LIVE, "forgotten": TRASH}.get(record.state, 0)
         by = record.replaced_by[0] if record.replaced_by else ""
         flags |= ASIDE if put_aside(record) else 0
+        flags |= OPEN if record.meta.get(UNJUDGED) is True else 0
         if record.id.startswith(MERGED):
             flags |= UNION if is_union(record) else EDITED
         at, last = (_micros(moment) for moment in (record.at, confirmed(record)))
@@ -163,11 +184,12 @@ class Validity(NamedTuple):
         return found
 
 
-def derive(rows: Rows) -> Validity:
+def derive(rows: Rows, updates: Rows = _NO_UPDATES) -> Validity:
     """What holds among rows that make up whole groups.
 
     Of a relation with one tail at a time, what was said last ends what was said before with another tail. A denial ends
-    the same statement said before, and is ended by the same said after. Ties in time go by the order of writing.
+    the same statement said before, and is ended by the same said after. Of two that update one another the later ends
+    the earlier. Ties in time go by the order of writing.
     """
     union = _has(rows, UNION)
     away = rows["id"][_has(rows, EDITED) | (union & _has(rows, TRASH))]
@@ -179,6 +201,7 @@ def derive(rows: Rows) -> Validity:
     one = np.flatnonzero(counts & _has(rows, ONE) & ~negated)
     _end(ender, rows, one, ("group",), ("value",))
     _end(ender, rows, np.flatnonzero(counts), ("group", "tail"), (negated,))
+    _end_updated(ender, rows, counts & ~negated, updates)
     stands = counts & (ender < 0)
     holds = stands & ~negated
     whole, shown_by = _unions(rows, union & _has(rows, LIVE), counts, holds)
@@ -208,11 +231,31 @@ def _end(
     follows = np.append(starts, len(order))[run + 1]  # where the next run begins, for each
     ended = follows < len(order)
     ended[ended] = ~new_group[follows[ended]]
-    mine, by = chosen[order[ended]], chosen[order[follows[ended]]]
-    was = ender[mine]
+    _by_the_sooner(ender, rows, chosen[order[ended]], chosen[order[follows[ended]]])
+
+
+def _by_the_sooner(ender: NDArray[np.intp], rows: Rows, ended: NDArray[np.intp], by: NDArray[np.intp]) -> None:
+    was = ender[ended]
     sooner = (was < 0) | (rows["last"][by] < rows["last"][was])
     sooner |= (rows["last"][by] == rows["last"][was]) & (rows["position"][by] < rows["position"][was])
-    ender[mine[sooner]] = by[sooner]
+    ender[ended[sooner]] = by[sooner]
+
+
+def _end_updated(ender: NDArray[np.intp], rows: Rows, chosen: Bools, updates: Rows) -> None:
+    """Let the rows of a record be ended by each that updates it. There are few such pairs: one a call of a model."""
+    if not len(updates):
+        return
+    named = np.isin(rows["position"], updates["position"]) | np.isin(rows["id"], updates["other"])
+    by_position: dict[int, list[int]] = {}
+    by_id: dict[int, list[int]] = {}
+    for row in np.flatnonzero(chosen & named).tolist():
+        by_position.setdefault(int(rows["position"][row]), []).append(row)
+        by_id.setdefault(int(rows["id"][row]), []).append(row)
+    for position, other in updates.tolist():
+        pair = [found for found in (by_position.get(position), by_id.get(other)) if found]
+        if len(pair) == 2 and pair[0] != pair[1]:
+            earlier, later = sorted(pair, key=lambda of: (int(rows["last"][of[0]]), int(rows["position"][of[0]])))
+            _by_the_sooner(ender, rows, np.array(earlier), np.full(len(earlier), later[0]))
 
 
 def _changes(columns: Sequence[NDArray[Any]]) -> Bools:
