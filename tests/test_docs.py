@@ -148,8 +148,11 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# The demo takes in a whole book, and has a test of its own.
-@pytest.mark.parametrize("example", [line for line in examples() if not line.startswith("agentmem demo")])
+# The demo takes in a whole book, and a chat wants somebody to talk to: they have tests of their own.
+ELSEWHERE = ("agentmem demo", "agentmem chat -c")
+
+
+@pytest.mark.parametrize("example", [line for line in examples() if not line.startswith(ELSEWHERE)])
 def test_every_example_works_as_it_stands(desk: Path, example: str) -> None:
     command = example.partition(" | ")[0].partition(" >> ")[0]
     command, _, stdin = command.partition(" < ")

@@ -28,15 +28,16 @@ from agentmem_apps.cli.exits import ExitCode, exit_code_for
 from agentmem_apps.cli.invocation import Invocation
 from agentmem_apps.cli.output import clean, coloured, quiet_pipe, to_json_text
 
-__all__ = ["SECTIONS", "main", "program"]
+__all__ = ["SECTIONS", "main", "program", "told"]
 
 # The order of `agentmem --help` and of the documentation: by what a newcomer needs first.
 SECTIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Begin", ("demo", "init")),
+    ("Talk", ("chat",)),
     ("Remember and recall", ("add", "recall", "show", "feedback")),
-    ("Put right", ("edit", "pin", "tag", "merge", "split", "forget", "restore")),
+    ("Put right", ("edit", "pin", "tag", "merge", "split", "review", "forget", "restore")),
     ("Look back", ("history", "log", "undo", "redo")),
-    ("Think it over", ("consolidate", "about", "at", "complete", "links", "working", "stores")),
+    ("Think it over", ("sleep", "consolidate", "jobs", "about", "at", "complete", "links", "working", "stores")),
     ("Ask models", ("models",)),
     ("Let go", ("fade", "due", "repeats")),
     ("Take in and hand out", ("import", "export", "copy")),
@@ -118,8 +119,13 @@ class Program(Group):
             return status if isinstance(status, int) else ExitCode.DONE
         except (AgentMemError, click.ClickException, click.exceptions.Abort, OSError) as error:
             as_json = "--json" in argv[: argv.index("--") if "--" in argv else None]
-            click.echo(_as_json(error) if as_json else _as_text(error), err=True)
+            click.echo(told(error, as_json=as_json), err=True)
             return exit_code_for(error)
+
+
+def told(error: BaseException, *, as_json: bool = False) -> str:
+    """An error as it is shown: three lines (what kind, what happened, what to do), or a line of JSON."""
+    return _as_json(error) if as_json else _as_text(error)
 
 
 def _told(error: BaseException) -> tuple[str, str, str]:
@@ -148,11 +154,11 @@ def _as_text(error: BaseException) -> str:
 
 def _as_json(error: BaseException) -> str:
     title, message, way_out = _told(error)
-    told: dict[str, Any] = {"type": type(error).__name__, "title": title, "message": message, "way_out": way_out}
+    fields: dict[str, Any] = {"type": type(error).__name__, "title": title, "message": message, "way_out": way_out}
     if isinstance(error, Conflict):
         versions = {"current": error.current, "yours": error.yours}
-        told |= {name: record.to_json() for name, record in versions.items() if record is not None}
-    return to_json_text({"error": told})
+        fields |= {name: record.to_json() for name, record in versions.items() if record is not None}
+    return to_json_text({"error": fields})
 
 
 @click.pass_context

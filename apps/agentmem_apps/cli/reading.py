@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agentmem.models.choice import ModelChoice
     from agentmem.records import Record
 
-__all__ = ["feedback", "recall", "show"]
+__all__ = ["catch_up", "draw_hits", "feedback", "print_asked", "recall", "show"]
 
 _STATES = ("live", "forgotten", "replaced")
 
@@ -75,7 +75,7 @@ def recall(
     from agentmem.recall.pack import estimate_tokens
 
     with invocation.open() as memory:
-        _catch_up(invocation, memory)
+        catch_up(invocation, memory)
         began = time.perf_counter()
         memory.load()
         loaded = time.perf_counter()
@@ -93,8 +93,8 @@ def recall(
         spent = time.perf_counter() - loaded
         choices = memory.router.models(Need("reply", tokens_in=estimate_tokens(cue))) if why else []
     if why and not invocation.json and not ids:
-        _draw_hits(hits)
-        _print_asked(invocation, hits.asked)
+        draw_hits(hits)
+        print_asked(invocation, hits.asked)
         for choice in choices:
             invocation.say(f"a reply {'would not' if choice.refused else 'would'} ask {choice.model}: {choice.why}")
     else:
@@ -106,7 +106,7 @@ def recall(
         raise click.exceptions.Exit(ExitCode.NOTHING_FOUND)
 
 
-def _catch_up(invocation: Invocation, memory: Memory) -> None:
+def catch_up(invocation: Invocation, memory: Memory) -> None:
     """Embed what is waiting, visibly: after a large import that takes longer than the recall itself."""
     embedded = 0
     # An embedder that is down, or a full disk, has been logged: recall goes by words.
@@ -146,7 +146,8 @@ def _print_hits(invocation: Invocation, hits: Hits, *, ids: bool, explain: bool,
         emit_table(("#", "score", "id", "when", "speaker", "text"), rows, notes=notes)
 
 
-def _draw_hits(hits: list[Hit]) -> None:
+def draw_hits(hits: Sequence[Hit]) -> None:
+    """Each with its verdict, and a bar for what each signal added to its score."""
     widest = max((abs(part) for hit in hits for part in hit.parts.values()), default=0.0)
     for rank, hit in enumerate(hits, start=1):
         if rank > 1:
@@ -160,7 +161,7 @@ def _draw_hits(hits: list[Hit]) -> None:
             emit(f"      {line}")
 
 
-def _print_asked(invocation: Invocation, asked: Sequence[Asked]) -> None:
+def print_asked(invocation: Invocation, asked: Sequence[Asked]) -> None:
     """Which stores the question was put to, why, and what came back."""
     if not asked:
         invocation.say("no store was asked beside the words and vectors")

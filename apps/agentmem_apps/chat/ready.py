@@ -1,0 +1,67 @@
+"""What a turn begins with: the turns before it, what is in mind, the short memory of what slipped out of sight.
+
+Reading it takes milliseconds, so it is read after the turn before, when nobody waits, and again only if the memory was
+written to since.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from agentmem.cues import Hit
+from agentmem.errors import PluginError
+from agentmem.jobs import Bookkeeping
+from agentmem.memory import Memory
+from agentmem.records import Record
+from agentmem_apps.chat.tools import REMIND
+
+__all__ = ["WINDOW", "Ready", "ready", "standing"]
+
+WINDOW: Final = 40  # turns before the question that are looked at
+
+
+class _Summing(Protocol):
+    def of(self, session: str) -> Record | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """As it stood at the journal's `head`. `ids`: the last turns of the branch, of which `path` are live. `reminds`:
+    whether any reminder waits to be due."""
+
+    head: int
+    session: str
+    ids: tuple[str, ...]
+    path: tuple[Record, ...]
+    in_mind: tuple[Hit, ...]
+    summary: str
+    reminds: bool
+
+    def holds(self, memory: Memory, session: str, ids: tuple[str, ...]) -> bool:
+        """Whether it is so still."""
+        return (self.session, self.ids) == (session, ids) and memory.host.ledger.head() == self.head
+
+
+def ready(memory: Memory, session: str, ids: tuple[str, ...]) -> Ready:
+    ledger = memory.host.ledger
+    head = ledger.head()  # first: what is written from here on makes it out of date
+    in_mind: list[Hit] = []
+    with suppress(PluginError):  # no working memory is installed
+        for slot in memory.working():
+            in_mind += [Hit(one, slot.strength, verdict=slot.why) for one in reversed(slot.records)]
+    summary: Record | None = None
+    with suppress(PluginError):
+        summary = cast(_Summing, memory.stores["rolling"]).of(session)
+    reminds = isinstance(ledger, Bookkeeping) and any(
+        job.kind == REMIND for job in memory.jobs.listed("waiting", "taken")
+    )
+    path = tuple(standing(memory, ids))
+    return Ready(head, session, ids, path, tuple(in_mind), "" if summary is None else summary.text, reminds)
+
+
+def standing(memory: Memory, ids: tuple[str, ...]) -> list[Record]:
+    """Those of the turns that are live, as they stand, in this order."""
+    records = {record.id: record for record in memory.host.ledger.get(ids)}
+    return [records[id] for id in ids if id in records and records[id].state == "live"]
