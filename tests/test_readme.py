@@ -1,4 +1,4 @@
-"""The README's figures are those of the result files, its goals are met, and its commands and examples run."""
+"""The README's figures are those of the result files, its goals are met, and its commands run."""
 
 from __future__ import annotations
 
@@ -202,19 +202,6 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     ran = subprocess.run(["sh", "-euxc", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "We moved the launch to 3 May." in ran.stdout
-
-
-@pytest.mark.slow  # they take the best embedder that is installed, and so load its weights
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
-def test_the_examples_run(example: Path, tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, str(example), str(tmp_path / "example.mem")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip()
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/recall.md", "docs/stores.md"])
