@@ -40,6 +40,8 @@ bench: venv
 	$(BIN)/python -m benchmarks.startup --json benchmarks/results/startup.json
 	$(BIN)/python -m benchmarks.floor --json benchmarks/results/floor.json
 	$(BIN)/python -m benchmarks.kill --n 1000 --json benchmarks/results/kill.json
+	$(BIN)/python -m benchmarks.chat --json benchmarks/results/chat.json
+	$(BIN)/python -m benchmarks.local --json benchmarks/results/local.json
 	$(BIN)/python -m benchmarks.scale --json benchmarks/results/scale.json --plot benchmarks/results/scale.png
 ifdef LOCOMO
 	$(BIN)/python -m benchmarks.train_ranker --locomo $(LOCOMO) --beam $(BEAM) --ablate --write \
