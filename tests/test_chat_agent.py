@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -497,3 +500,39 @@ class TestAfterwards:
         talking.close()
         with pytest.raises(AgentMemError):
             talking.reply("Hello?")
+
+
+_SPYING = """
+import os, sys
+os.environ.pop("AGENTMEM_OFFLINE", None)
+seen = []
+def spy(event, arguments):
+    if event.startswith(("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostby", "urllib")):
+        seen.append((event, str(arguments[1:])))
+sys.addaudithook(spy)
+from agentmem import Memory
+from agentmem.models.scripted import ScriptedModel
+from agentmem_apps.chat import ChatAgent
+import agentmem.models.openai, agentmem_apps.langchain
+with Memory.open(sys.argv[1], embedder="hash", models=ScriptedModel(lambda messages: "fine")) as memory:
+    with ChatAgent(memory, user="Ana") as agent:
+        for text in ("I live in Porto.", "Where do I live?"):
+            agent.reply(text)
+        agent.rest()
+    memory.consolidate()
+print(seen)
+"""
+
+
+def test_pain_10_nothing_is_told_to_anybody(tmp_path: Path) -> None:
+    """Telemetry that was on by default, and blocked the program when it was off: here the interpreter itself watches,
+    and no connection is opened and no name looked up."""
+    environ = {**os.environ, "OPENAI_API_KEY": "sk-x"}
+    ran = subprocess.run(
+        [sys.executable, "-c", _SPYING, str(tmp_path / "spied.mem")],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr

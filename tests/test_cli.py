@@ -213,6 +213,8 @@ WRITES = {
     "import": ("import", "notes.txt"),
     "reindex": ("reindex",),
     "working": ("working", "--first", A),
+    "sleep": ("sleep",),
+    "review": ("review", A, "--accept"),
 }
 
 
@@ -479,7 +481,14 @@ def test_completion_offers_commands_and_options_whatever_is_installed(
     monkeypatch.setenv("_AGENTMEM_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_CWORD", "1")
     monkeypatch.setenv("COMP_WORDS", "agentmem re")
-    assert run().out.split() == ["plain,recall", "plain,restore", "plain,redo", "plain,repeats", "plain,reindex"]
+    assert run().out.split() == [
+        "plain,recall",
+        "plain,review",
+        "plain,restore",
+        "plain,redo",
+        "plain,repeats",
+        "plain,reindex",
+    ]
     monkeypatch.setenv("COMP_WORDS", "agentmem b")
     assert run().out.strip() == ""
     monkeypatch.setenv("COMP_CWORD", "2")

@@ -69,7 +69,7 @@ class TestSleep:
         assert asked["cost"] == pytest.approx((asked["tokens_in"] + asked["tokens_out"]) / 1_000)
         assert asked["tokens_in"] > 100
         result = run("sleep", "--dry-run")
-        assert "nothing was asked" in result.stderr
+        assert "no model was asked" in result.stderr
         assert f"{asked['tokens_in'] + asked['tokens_out']:,}" in result.stdout
         with Memory.open("m", embedder="hash") as memory:
             assert memory.log(1_000) == before

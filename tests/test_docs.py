@@ -142,6 +142,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         memory.add("Nice weather.", session="trip", place="Lisbon")
         past = datetime.now(UTC) - timedelta(days=3_000)
         memory.add_many([replace(memory.newest(1)[0], id="long-ago", text="It rained.", at=past, stored_at=past)])
+        memory.tag(B, add=["review"])
+        memory.jobs.put("think", {})
+        with monkeypatch.context() as patch:
+            patch.setattr("agentmem_stores.sql.jobs.new_id", lambda: B)
+            memory.jobs.put("extract", {"turns": [A]}, due=past)
+        memory.jobs.take("one", kinds=["extract"])
+        memory.jobs.failed(B, "one", "no facts", attempts=1)
         memory.calls.begin(Call("reply", "openai:gpt-4.1-mini", tokens_in=12))
         memory.add("The last step.")
         memory.undo()

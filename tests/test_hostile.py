@@ -297,7 +297,7 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("consolidate", "now"): Slot(lambda m, t: (sorted(m.consolidate("working", now=t)), ["working"]), whatever),
     ("foresee", "names"): Slot(lambda m, t: (m.foresee(t + "?"), None), never),
     ("foresee", "now"): Slot(lambda m, t: (sorted(m.foresee("working", now=t)), ["working"]), whatever),
-    ("context", "without"): Slot(lambda m, t: (m.context("kept", without=[t]).hits != (), True), whatever),
+    ("context", "without"): Slot(lambda m, t: (m.context("kept", 200, without=[t]).budget, 200), whatever),
     ("export", "path"): Slot(exported, whatever),
     ("add", "repeats"): Slot(lambda m, t: (m.add("x", repeats=t), None), never),  # type: ignore[arg-type]
     ("detach", "name"): Slot(detached, never),

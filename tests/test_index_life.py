@@ -305,7 +305,7 @@ def test_while_it_cannot_be_embedded_an_edited_record_is_not_found_by_its_old_wo
 
 
 def test_an_embedder_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view.View.refresh, "__defaults__", (0.05,))
+    monkeypatch.setattr(view.View.refresh, "__defaults__", (0.05, ()))
     embedder = Moody()
     with Memory.open(tmp_path / "m", embedder=embedder) as memory:
         memory.add_many(texts(20))

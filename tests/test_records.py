@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import agentmem
 from agentmem import records as words
-from agentmem.cues import Context, Cue, Hit
+from agentmem.cues import Asked, Context, Cue, Hit
 from agentmem.errors import InvalidInput
 from agentmem.feedback import Feedback
 from agentmem.memory import Memory
@@ -98,8 +98,16 @@ cues = st.builds(Cue, texts, vectors, maybe_at, maybe_at, labels, maybe, maybe, 
 parts = st.dictionaries(texts, numbers, max_size=2)
 hits = st.builds(Hit, records, numbers, parts, texts, st.booleans(), texts, futures)
 feedback = st.builds(Feedback, texts, st.booleans(), times, texts, whole, texts, parts, futures)
+asked = st.builds(Asked, texts, texts, whole, numbers, texts, futures)
 contexts = st.builds(
-    Context, texts, st.lists(hits, max_size=2).map(tuple), whole, whole, st.lists(texts, max_size=2).map(tuple), futures
+    Context,
+    texts,
+    st.lists(hits, max_size=2).map(tuple),
+    whole,
+    whole,
+    st.lists(texts, max_size=2).map(tuple),
+    st.lists(asked, max_size=2).map(tuple),
+    futures,
 )
 anything: st.SearchStrategy[Value] = places | sources | records | changes | cues | hits | contexts | feedback
 

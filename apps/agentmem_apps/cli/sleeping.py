@@ -15,7 +15,7 @@ from agentmem_apps.cli.arguments import found
 from agentmem_apps.cli.command import Command, Group, dry_run_option
 from agentmem_apps.cli.exits import ExitCode
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
-from agentmem_apps.cli.output import emit_json, emit_table, plural, short_id
+from agentmem_apps.cli.output import emit, emit_json, emit_table, plural, short_id
 
 if TYPE_CHECKING:
     from agentmem.jobs import Job
@@ -60,7 +60,8 @@ def _foretell(invocation: Invocation, memory: Memory) -> None:
 
     foreseen = memory.foresee()
     waiting = memory.jobs.listed("waiting")
-    invocation.say("dry run: nothing was asked, and nothing was written")
+    invocation.say("dry run: nothing was written")
+    invocation.say("no model was asked")
     if invocation.json:
         told = {name: _foreseen(one) for name, one in foreseen.items()}
         emit_json({"foreseen": told, "jobs": [_to_json(job) for job in waiting]})
@@ -180,6 +181,9 @@ def jobs_retry(invocation: Invocation, ids: tuple[str, ...], everything: bool) -
             memory.jobs.retry(job.id)
     if invocation.json:
         emit_json({"jobs": [job.id for job in chosen]})
+    else:
+        for job in chosen:
+            emit(job.id)
     invocation.say(f"{plural(len(chosen), 'job')} will be tried again")
 
 
