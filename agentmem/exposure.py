@@ -87,9 +87,11 @@ class Exposure:
 
     def warnings(self) -> list[str]:
         """A sentence for each memory that fills more than a tenth of the last contexts, once there were ten."""
+        with self._lock:
+            seen, most = len(self._contexts), max(self._tokens.values(), default=0)
+            if seen < _FEWEST or most <= TOO_MUCH * self._tokens.total():
+                return []
         shares, seen = self._shares()
-        if seen < _FEWEST:
-            return []
         return [
             f"{one.record} fills {one.share:.0%} of the last {seen} contexts and stood in {one.contexts} of them: "
             "most_repeats lets others have its place"

@@ -48,7 +48,7 @@ __all__ = ["Memory"]
 
 T = TypeVar("T")
 _NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
-_CONTEXT_POOL = 32  # hits that a packed context chooses from, at least
+_CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
 _SHORT_LINE = 40  # tokens of a short turn as it is quoted
 
 
@@ -363,9 +363,8 @@ class Memory(Minding):
         were asked, why, and what went wrong with any: recall goes on without it. `engine` says which signals are asked
         (`agentmem.recall.presets`): the default, or `training-free`, `bm25`, `dense`, `rrf`, `zsum` to compare.
         """
-        narrowed: dict[str, Any] = {"since": since, "until": until, "kinds": kinds}
-        narrowed |= {"speaker": speaker, "place": place, "tags": tags}
-        return self._recall(cue, k, engine, explain=explain, **narrowed)
+        narrowed: Any = {"since": since, "until": until, "kinds": kinds, "speaker": speaker, "place": place}
+        return self._recall(cue, k, engine, explain=explain, tags=tags, **narrowed)
 
     def _recall(
         self,
@@ -431,7 +430,8 @@ class Memory(Minding):
         exposure = self._opened.exposure(self._scope)
         left = list(many(without, "without"))
         ids = [plain_text(one, "without") for one in left if not isinstance(one, Record)]
-        shown = {one.position for one in [*self._ledger.get(ids), *(one for one in left if isinstance(one, Record))]}
+        named = self._ledger.get(ids) if ids else []
+        shown = {one.position for one in (*left, *named) if isinstance(one, Record)}
         found = self._recall(cue, max(_CONTEXT_POOL, tokens // _SHORT_LINE), engine, without=shown)
         held = {hit.record.id: f"{hit.record.id}: it waits for review" for hit in found if REVIEW in hit.record.tags}
         hits = [hit for hit in found if hit.record.id not in held]

@@ -98,7 +98,7 @@ def measured(records: int, turns: int) -> dict[str, Any]:
                 agent.rest()
                 rows[RECALLING].append(timed(lambda: memory.context(question, TOKENS)))  # noqa: B023
                 rows[ADDING].append(timed(lambda: [memory.add(question), memory.add("fine")]))  # noqa: B023
-                memory.working()
+                agent.ready()  # as after each of its own turns
             for question in asked[:20]:
                 streaming.gave.clear()
                 for at, _ in enumerate(streamed.stream(question)):

@@ -11,6 +11,7 @@ import pytest
 
 from tests import exports
 
+pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parent.parent / "examples"
 
 
@@ -92,7 +93,6 @@ def test_chatgpt_import(tmp_path: Path) -> None:
     assert any(line.endswith("assistant: At seven.") for line in lines[2:])
 
 
-@pytest.mark.slow
 def test_local_agent(tmp_path: Path) -> None:
     tiny = pytest.importorskip("tests.tiny_model", reason="a local model needs torch and transformers")
     tokenizer = tiny.build_tokenizer()

@@ -25,6 +25,8 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from agentmem.models.local import LocalChat
 from tests.tiny_model import tiny
 
+pytestmark = pytest.mark.slow
+
 for _, _test in inspect.getmembers(ChatModelIntegrationTests, inspect.iscoroutinefunction):
     pytest.mark.asyncio(_test)  # the suite leaves that to a project's settings
 

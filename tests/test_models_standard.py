@@ -20,6 +20,8 @@ from agentmem.models.openai import OpenAIChat
 from tests.chat_client import bare_environment
 from tests.chat_server import ChatServer, Said, obedient
 
+pytestmark = pytest.mark.slow
+
 for _, _test in inspect.getmembers(ChatModelIntegrationTests, inspect.iscoroutinefunction):
     pytest.mark.asyncio(_test)  # the suite leaves that to a project's settings
 

@@ -16,6 +16,7 @@ from agentmem.models.answer import text_of
 from agentmem.models.scripted import ScriptedModel
 from agentmem_apps.chat import ChatAgent
 
+pytestmark = pytest.mark.slow
 TURNS: Final = 500
 THINGS: Final = [
     "accountant",

@@ -36,7 +36,7 @@ def test_a_conversation_of_more_than_a_few_turns_has_one_summary_that_goes_on_wi
     assert (report.counts["written"], report.counts["turns"], report.counts["waiting"]) == (1, LEAST, 0)
     first = summary(memory)
     assert written(memory) == [first]
-    assert (first.kind, first.session, first.at) == ("summary", "trip", told[-1].at)
+    assert (first.kind, first.session, first.at) == ("summary", "trip", told[0].at)
     assert first.text == "\n".join(f"They spoke of {word}." for word in tokens(*told))
     assert first.sources == tuple(Source(record=one.id, span=(0, len(one.text))) for one in told)
     assert first.meta["rolling"] is True

@@ -155,10 +155,11 @@ def _shown(corpus: Corpus, valued: Valued, total: NDArray[np.float64]) -> NDArra
 def values(question: Question, asked: Asked, wanted: int = _CORE) -> Valued:
     """What each signal says of the candidates and of those beside them, before anything is weighed."""
     near = _Near(question)
+    more = _seeds(asked, wanted) if wanted > _CORE else None  # first: a deep search tells what a shallow one would
     core = near.with_beside(_seeds(asked, _CORE))
     allowed = question.allowed
     usual = distinct(core, allowed[np.linspace(0, len(allowed) - 1, min(_OTHERS, len(allowed))).astype(np.intp)])
-    rows = core if wanted <= _CORE else near.with_beside(distinct(core, _seeds(asked, wanted)))
+    rows = core if more is None else near.with_beside(distinct(core, more))
     beside = near.beside(rows)
     scored = distinct(_and(rows, beside), usual)
     return Valued(rows, core, beside, scored, np.array([_value(*one, usual, scored) for one in asked]))

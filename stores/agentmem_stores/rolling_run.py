@@ -144,14 +144,16 @@ class Done:
         if not memory.prompt:
             del meta["prompt"]
         sources = [Source(record=turn.id, span=(0, len(turn.text))) for turn in part.turns]
-        at = max(turn.at for turn in part.turns)
+        # When it begins: what was said later in the conversation, and what changed, stands behind it in a prompt.
+        at = min(turn.at for turn in part.turns)
         if part.record is not None:
             every = (*part.record.sources, *sources)
-            return replace(part.record, text=memory.text, at=max(at, part.record.at), meta=meta, sources=every)
+            return replace(part.record, text=memory.text, at=min(at, part.record.at), meta=meta, sources=every)
         kept: dict[str, Any] = {}
         if before is not None:
             kept = {name: getattr(before, name) for name in ("tags", "pinned", "strength")}
             sources.insert(0, Source(record=before.id))
+            at = min(at, before.at)
         scope = part.turns[0].scope
         return Record.create(
             memory.text, scope=scope, kind=KIND, session=self.job.session, at=at, meta=meta, sources=sources, **kept

@@ -43,9 +43,12 @@ class _DenseEvidence:
         self._question = question
         positions = question.corpus.positions(question.allowed)
         self._among = among(question, positions) if question.filtered else None
+        self._searched = 0, np.empty(0, np.int64)  # how deep, and the positions found, best first
 
     def best(self, depth: int) -> Rows:
-        rows = self._question.corpus.rows_of(self._question.index.search(self._vector, depth, self._among).positions)
+        if depth > self._searched[0]:  # one search serves all that ask for less
+            self._searched = depth, self._question.index.search(self._vector, depth, self._among).positions
+        rows = self._question.corpus.rows_of(self._searched[1][:depth])
         return rows[rows >= 0]
 
     def scores(self, rows: Rows) -> Scores:
