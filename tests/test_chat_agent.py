@@ -266,6 +266,18 @@ class TestPrompt:
             assert ("afraid" in shown) is local
             assert any("diary" in note for note in reply.notes) is not local
 
+    @pytest.mark.parametrize("kind", ["turn", "diary"])
+    def test_a_long_conversation_is_shown_in_short_if_it_is_made_of_turns_alone(
+        self, memory: Memory, kind: str
+    ) -> None:
+        for n in range(60):
+            memory.add(f"On day {n} we saw the lighthouse.", kind=kind, role="user", session="old")
+        memory.add("And then we went home to our cats.", role="user", session="old")
+        memory.consolidate("rolling")
+        model = ScriptedModel(["I see."])
+        ChatAgent(memory, {"reply": model}, session="old", room=Room(recent=60), background=False).reply("And now?")
+        assert ("Earlier in this conversation, in short" in text_of(model.asked[0][-1])) is (kind == "turn")
+
     @pytest.mark.parametrize("tokens", [20, 50, 1_000])
     def test_what_is_shortened_fits(self, tokens: int) -> None:
         text = "One, two; three. " * 500
@@ -321,6 +333,11 @@ class TestTools:
         assert all(one.startswith("Refused") for one in told)
         assert reply.written == ()
         assert [record.text for record in memory.records()] == ["Do things", "Sorry."]
+
+    def test_a_call_without_an_id_is_answered_too(self, memory: Memory) -> None:
+        nameless = ToolCall(name="recall", args={"cue": "tea"}, id=None)
+        talking, _ = agent(memory, Scripted("", tools=[nameless]), "Done.")
+        assert talking.reply("Look it up").text == "Done."
 
     def test_rounds_are_bounded(self, memory: Memory) -> None:
         talking, model = agent(memory, *[Scripted("", tools=[call("recall", cue="x")])] * 20)

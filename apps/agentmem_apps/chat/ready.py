@@ -58,7 +58,14 @@ def ready(memory: Memory, session: str, ids: tuple[str, ...]) -> Ready:
         job.kind == REMIND for job in memory.jobs.listed("waiting", "taken")
     )
     path = tuple(standing(memory, ids))
-    return Ready(head, session, ids, path, tuple(in_mind), "" if summary is None else summary.text, reminds)
+    text = summary.text if summary is not None and _of_turns(summary) else ""
+    return Ready(head, session, ids, path, tuple(in_mind), text, reminds)
+
+
+def _of_turns(summary: Record) -> bool:
+    """Whether it was made of turns alone: of other kinds it may hold what must not leave this machine."""
+    kinds = summary.meta.get("kinds")
+    return isinstance(kinds, list) and {str(kind) for kind in kinds} <= {"turn", summary.kind}
 
 
 def standing(memory: Memory, ids: tuple[str, ...]) -> list[Record]:

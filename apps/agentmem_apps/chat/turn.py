@@ -162,7 +162,7 @@ class Turn:
     def _called(self, calls: Sequence[Any]) -> list[BaseMessage]:
         box = cast(Toolbox, self._toolbox)
         with self._memory.step("by the agent's own tools", actor="agent"):
-            return [ToolMessage(box.run(call["name"], call["args"]), tool_call_id=call["id"]) for call in calls]
+            return [ToolMessage(box.run(call["name"], call["args"]), tool_call_id=call["id"] or "") for call in calls]
 
     def _fitting(self) -> list[BaseMessage]:
         """The prompt, with as much of what is remembered as some model has room for, and without what may not leave
