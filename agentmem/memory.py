@@ -379,14 +379,12 @@ class Memory(Minding):
         """`without`: the positions of records that are passed over."""
         whole_number(k, "k")
         chosen = preset(engine)
-        asked = Cue(text=plain_text(cue, "cue")) if isinstance(cue, str) else cue
-        if not isinstance(asked, Cue):
+        given = Cue(text=plain_text(cue, "cue")) if isinstance(cue, str) else cue
+        if not isinstance(given, Cue):
             raise InvalidInput(f"a cue must be a text or a Cue, not {type(cue).__name__}")
-        asked = asked.narrowed(**narrowed)
+        asked = given.narrowed(**narrowed)
         if not asked.text.strip() and asked.vector is None:
-            raise InvalidInput(
-                "the cue is empty: there is nothing to look for", way_out="`agentmem show` lists memories."
-            )
+            raise InvalidInput("the cue is empty: nothing to look for", way_out="`agentmem show` lists memories.")
         view = self._opened.view(self._scope)
         if asked.vector is not None and view.embeddings.embedder.id != self.embedder.id:
             if not asked.text.strip():

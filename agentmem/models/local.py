@@ -28,6 +28,7 @@ from agentmem.errors import InvalidInput, ModelError
 from agentmem.models.local_decoding import Decoder, Turns, Unfolding, chooser
 from agentmem.models.local_loading import ModelFiles, bordered, located
 from agentmem.models.local_messages import PLAIN, PLAIN_STOP, ToolCalls, clean, forced_call, laid_out, merged
+from agentmem.models.tolerant import in_words
 from agentmem.values import number, whole_number, words
 
 __all__ = ["LocalChat", "open_local"]
@@ -112,8 +113,7 @@ class LocalChat(BaseChatModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+            told = in_words(error)
             raise InvalidInput(f"LocalChat cannot be made so: {told}", way_out="See help(LocalChat).") from None
         self._asked(None, {})
         self._files = located(self.model)

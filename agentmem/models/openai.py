@@ -35,6 +35,7 @@ from agentmem.endpoint import Answer, Endpoint
 from agentmem.errors import InvalidInput, ModelError
 from agentmem.foreign import foreign
 from agentmem.models.openai_answer import AnswerReader, clean, whole_answer
+from agentmem.models.tolerant import in_words
 from agentmem.recall.pack import estimate_tokens
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ class OpenAIChat(BaseChatModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+            told = in_words(error)
             raise InvalidInput(f"OpenAIChat cannot be made so: {told}", way_out="See help(OpenAIChat).") from None
         model_name(self.model)
         key = self.api_key.get_secret_value() if self.api_key else None

@@ -22,7 +22,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 from agentmem.errors import BadOutput, InvalidInput
 from agentmem.values import plain_text
 
-__all__ = ["LONGEST", "holds_json", "parse"]
+__all__ = ["LONGEST", "holds_json", "in_words", "parse"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -72,13 +72,13 @@ def parse(text: str, schema: type[M]) -> M:
         try:
             return _valid(schema, found)
         except ValueError as error:
-            faults.append((found.length, _in_words(error)))
+            faults.append((found.length, in_words(error)))
     wrapper = _wrapper(schema)
     for bare in lists if wrapper else ():
         try:
             return _valid(schema, bare._replace(value={wrapper: bare.value}))
         except ValueError as error:
-            faults.append((bare.length, _in_words(error)))
+            faults.append((bare.length, in_words(error)))
     # The longest is most likely what was meant as the answer; of two readings of it, the last was the better one.
     _, fault = max(reversed(faults), key=lambda one: one[0], default=(0, "it holds no JSON"))
     raise BadOutput(fault, answer=text)
@@ -161,8 +161,8 @@ def _wrapper(schema: type[BaseModel]) -> str:
     return field.alias or name
 
 
-def _in_words(error: ValueError) -> str:
-    """Without the values themselves, which stand in the answer and may be anybody's words."""
+def in_words(error: ValueError) -> str:
+    """What is wrong, field by field, without the values themselves: they may be anybody's words, or a key."""
     if not isinstance(error, ValidationError):
         return str(error)
     listed = error.errors(include_url=False, include_context=False, include_input=False)

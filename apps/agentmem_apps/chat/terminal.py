@@ -158,13 +158,11 @@ class Chat:
         if self.shown:
             self._print(f"{one_line(self.agent.name)}> ")
         try:
-            with stream:
+            with suppress(Stopped), stream:
                 for piece in stream:
                     if not self.invocation.json:
                         self._print(cleaner.feed(piece))
                         begun = True
-        except Stopped:
-            pass
         except AgentMemError:
             if begun:
                 emit()

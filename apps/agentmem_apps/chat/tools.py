@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from agentmem.errors import AgentMemError
 from agentmem.memory import Memory
+from agentmem.models.tolerant import in_words
 from agentmem.records import Record
 from agentmem.values import moment, now, plain_text
 
@@ -105,10 +106,7 @@ class Toolbox:
         try:
             return self._run(TOOLS[name].model_validate(dict(args)))
         except ValidationError as error:
-            told = "; ".join(
-                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)
-            )
-            return f"Refused: {told}."
+            return f"Refused: {in_words(error)}."
         except AgentMemError as error:
             return f"Refused: {error}"
 
