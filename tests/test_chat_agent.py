@@ -433,6 +433,15 @@ class TestConversation:
         assert [turn.text for turn in talking.undo()] == ["1", "a"]
         assert talking.undo() == []
 
+    def test_a_turn_that_was_erased_leaves_a_gap_and_nothing_else(self, memory: Memory) -> None:
+        talking, _ = agent(memory, "a", "b")
+        first = talking.reply("1")
+        talking.reply("2")
+        assert first.answer is not None
+        memory.forget(first.answer.id, hard=True)
+        resumed = ChatAgent(memory, session=talking.session, background=False)
+        assert [turn.text for turn in resumed.path()] == ["1", "2", "b"]
+
     def test_what_a_person_edits_or_forgets_is_so_in_the_next_prompt(self, memory: Memory) -> None:
         talking, model = agent(memory, "a", "b")
         first = talking.reply("I live in Porto.")
@@ -508,6 +517,29 @@ class TestAfterwards:
             assert not go.is_set()
             go.set()
             talking.rest()
+
+    def test_a_store_that_fails_keeps_no_question_from_being_stored_and_no_answer_back(
+        self, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> Any:
+            raise RuntimeError("a store may raise anything")
+
+        monkeypatch.setattr("agentmem_stores.working.WorkingMemory.held", fail)
+        with ChatAgent(memory, {"reply": ScriptedModel(["a", "b"])}) as talking:
+            assert [talking.reply(text).text for text in ("1", "2")] == ["a", "b"]
+            talking.rest()
+        assert [text for _, text in said(memory)] == ["1", "a", "2", "b"]
+
+    def test_nobody_waits_for_a_background_that_broke(self, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+        broken: list[str] = []
+        monkeypatch.setattr(threading, "excepthook", lambda told: broken.append(str(told.exc_value)))
+        monkeypatch.setattr("agentmem.worker.Worker.run", lambda *_: 1 // 0)
+        with ChatAgent(memory, {"reply": ScriptedModel(["a", "b"])}) as talking:
+            talking.reply("1")
+            talking.rest()
+            assert talking.reply("2").text == "b"
+        assert broken == ["integer division or modulo by zero"]
+        assert [job.kind for job in memory.jobs.listed("waiting")] == ["think"]  # for whoever comes next
 
     def test_closing_the_memory_ends_it_quietly(self, memory: Memory) -> None:
         talking = ChatAgent(memory, {"reply": ScriptedModel(["a"])})

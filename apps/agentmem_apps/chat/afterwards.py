@@ -58,6 +58,14 @@ class Afterwards:
             thread.join(_LEAVING_S)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:  # whatever it ended by, nobody waits for it any more
+            with self._changed:
+                self._busy, self._closed = False, True
+                self._changed.notify_all()
+
+    def _work(self) -> None:
         while True:
             with self._changed:
                 self._busy = False

@@ -210,10 +210,23 @@ class ChatAgent:
 
     def ready(self) -> Ready:
         """What the next turn begins with."""
-        ids = tuple(self._path[-WINDOW - 1 :])
-        if self._ready is None or not self._ready.holds(self.memory, self.session, ids):
-            self._ready = ready(self.memory, self.session, ids)
-        return self._ready
+        found = self.known()
+        if found is None:
+            found = self._ready = ready(self.memory, self.session, self._last())
+        return found
+
+    def known(self) -> Ready | None:
+        """What the next turn begins with, if it was read already and is so still."""
+        found = self._ready
+        return found if found is not None and found.holds(self.memory, self.session, self._last()) else None
+
+    @property
+    def last(self) -> str | None:
+        """The id of the turn that the next one comes after; None for the first."""
+        return self._path[-1] if self._path else None
+
+    def _last(self) -> tuple[str, ...]:
+        return tuple(self._path[-WINDOW - 1 :])
 
     def pieces(self, turn: Turn) -> Generator[str, None, None]:
         """The pieces of a turn, which waits for the one before it."""

@@ -115,6 +115,10 @@ def path_of(turns: Sequence[Record], leaf: str | None = None) -> list[Record]:
 def _before(turns: Sequence[Record], at: dict[str, int], place: int) -> int | None:
     if AFTER not in turns[place].meta:
         return place - 1 if place else None
-    # A turn is written after the one it follows: what names a later one was meddled with, and would go round and round.
-    found = at.get(str(turns[place].meta[AFTER]))
-    return found if found is not None and found < place else None
+    after = turns[place].meta[AFTER]
+    if after is None:
+        return None
+    # One that was erased leaves a gap, and the turn written before stands in. A turn is written after the one it
+    # follows: what names a later one was meddled with, and would go round and round.
+    found = at.get(str(after), place - 1)
+    return found if 0 <= found < place else None

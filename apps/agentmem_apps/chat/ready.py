@@ -6,18 +6,22 @@ written to since.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from agentmem.cues import Hit
-from agentmem.errors import PluginError
+from agentmem.errors import MemoryClosed, PluginError
 from agentmem.jobs import Bookkeeping
 from agentmem.memory import Memory
 from agentmem.records import Record
 from agentmem_apps.chat.tools import REMIND
 
 __all__ = ["WINDOW", "Ready", "ready", "standing"]
+
+log = logging.getLogger("agentmem")
 
 WINDOW: Final = 40  # turns before the question that are looked at
 
@@ -48,11 +52,11 @@ def ready(memory: Memory, session: str, ids: tuple[str, ...]) -> Ready:
     ledger = memory.host.ledger
     head = ledger.head()  # first: what is written from here on makes it out of date
     in_mind: list[Hit] = []
-    with suppress(PluginError):  # no working memory is installed
+    with _unharmed("what is in mind"):
         for slot in memory.working():
             in_mind += [Hit(one, slot.strength, verdict=slot.why) for one in reversed(slot.records)]
     summary: Record | None = None
-    with suppress(PluginError):
+    with _unharmed("what was summed up"):
         summary = cast(_Summing, memory.stores["rolling"]).of(session)
     reminds = isinstance(ledger, Bookkeeping) and any(
         job.kind == REMIND for job in memory.jobs.listed("waiting", "taken")
@@ -66,6 +70,19 @@ def _of_turns(summary: Record) -> bool:
     """Whether it was made of turns alone: of other kinds it may hold what must not leave this machine."""
     kinds = summary.meta.get("kinds")
     return isinstance(kinds, list) and {str(kind) for kind in kinds} <= {"turn", summary.kind}
+
+
+@contextmanager
+def _unharmed(what: str) -> Iterator[None]:
+    """A turn goes on without a store that is not installed, or that fails: it is anybody's."""
+    try:
+        yield
+    except PluginError:
+        pass
+    except MemoryClosed:
+        raise
+    except Exception as error:  # noqa: BLE001  # a store may raise anything
+        log.warning("the chat goes on without %s: %s", what, error)
 
 
 def standing(memory: Memory, ids: tuple[str, ...]) -> list[Record]:

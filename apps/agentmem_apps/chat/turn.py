@@ -92,13 +92,14 @@ class Turn:
     def _look(self) -> None:
         """Store the question, then look up what goes with it."""
         agent, memory = self._agent, self._memory
-        begun = agent.ready()
-        path = begun.path
+        begun = agent.known()  # before the question: to store it is to write to the memory
         if self._question is None:
-            after: Json = path[-1].id if path else None
             self._question = memory.add(
-                self._text, role="user", speaker=agent.user, session=agent.session, meta={AFTER: after}
+                self._text, role="user", speaker=agent.user, session=agent.session, meta={AFTER: agent.last}
             )
+        if begun is None:  # after it: nothing that is read can keep it from being stored
+            begun = agent.ready()
+        path = begun.path
         agent.said(self._question)
         recent = path[-WINDOW:]
         here = [*recent, self._question]
