@@ -114,7 +114,7 @@ class Minding:
     def router(self) -> MemoryRouter:
         """What decides which stores of this scope a question is put to, which a memory concerns, and which language
         model is asked for what."""
-        return MemoryRouter(self._installed, self._routes, self._pool)
+        return MemoryRouter(self._scope, lambda: self._installed, self._routes, self._pool)
 
     @property
     def models(self) -> BoundModels:

@@ -119,8 +119,8 @@ class Place(Value):
 
 
 def _span(value: Any) -> tuple[int, int]:
-    start, end = (whole_number(x, "a span's end") for x in many(value, "a span"))
-    if start > end:
+    start, end = many(value, "a span")
+    if whole_number(start, "a span's end") > whole_number(end, "a span's end"):
         raise InvalidInput(f"a source's span must be 0 <= start <= end, not {start}, {end}")
     return start, end
 

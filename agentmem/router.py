@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple, cast
 
 from agentmem.cues import Cue
@@ -23,7 +24,7 @@ from agentmem.recall.signals.repeated import Repeated, once
 from agentmem.recall.stores import Stores
 from agentmem.recall.text import WORD
 from agentmem.recall.weights import Weights
-from agentmem.records import Record
+from agentmem.records import Record, Scope
 from agentmem.store import Dating, Gating, Repeating
 
 _LONGEST: Final = 2_000  # characters of a cue that are looked at
@@ -157,19 +158,32 @@ class _Once:
 
 
 class MemoryRouter:
-    """The router of one scope. `routes` are its rules, by a store's name; `models` those that may be asked here."""
+    """The router of one scope. `stores` gives those of it; `routes` are its rules, by a store's name; `models` those
+    that may be asked here."""
 
-    def __init__(self, stores: Stores, routes: Mapping[str, Route] = ROUTES, models: ModelPool | None = None) -> None:
-        self._stores = stores
+    def __init__(
+        self,
+        scope: Scope,
+        stores: Callable[[], Stores],
+        routes: Mapping[str, Route] = ROUTES,
+        models: ModelPool | None = None,
+    ) -> None:
+        self._scope = scope
+        self._given = stores
         self.routes = routes
         self._models = models
+
+    @cached_property
+    def _stores(self) -> Stores:
+        """Looked for when they are asked: which model to ask, they do not tell."""
+        return self._given()
 
     def models(self, need: Need) -> list[ModelChoice]:
         """Whom to put what is needed to, in order, and why; then those that may not be asked: for privacy, for want of
         room in their context, or because they failed of late. [] when no model is set for the role."""
         if self._models is None:
             return []
-        return self._models.choose(need, self._stores.host.ledger.scope)
+        return self._models.choose(need, self._scope)
 
     def voices(self, question: Question, *, everything: bool = False) -> Iterator[Voice]:
         """Whom to put this question to, and why; with `everything`, every store that can be."""

@@ -207,7 +207,7 @@ class Value:
     def to_json(self, *, full: bool = False) -> dict[str, Json]:
         """As plain JSON. `full` writes fields at their default too, for readers that know no defaults."""
         out: dict[str, Json] = dict(getattr(self, "extra", {}))
-        for name, default in _json_fields(type(self)):
+        for name, default in _json_fields(type(self)).items():
             value = getattr(self, name)
             if full or value != default:
                 out[name] = encode(value, full=full)
@@ -220,7 +220,7 @@ class Value:
             raise InvalidInput(f"{cls.__name__} must be a JSON object, not {type(data).__name__}")
         values: dict[str, Any] = {}
         shown = _json_fields(cls)
-        for name, default in shown:
+        for name, default in shown.items():
             if name not in data or (data[name] is None and default is not MISSING):
                 continue
             try:
@@ -229,10 +229,10 @@ class Value:
                 raise InvalidInput(f"{cls.__name__}.{name}: {error}", way_out=error.way_out) from error
             except ODD as error:
                 raise InvalidInput(f"{cls.__name__}.{name}: {error}") from error
-        known = {name for name, _ in shown}
-        extra = cls._kept({key: value for key, value in data.items() if key not in known})
+        more = {} if len(values) == len(data) else {key: value for key, value in data.items() if key not in shown}
+        values["extra"] = cls._kept(more)
         try:
-            return cls(**{**values, "extra": extra})
+            return cls(**values)
         except TypeError as error:
             raise InvalidInput(f"{cls.__name__}: {error}") from error
 
@@ -243,24 +243,24 @@ class Value:
             raise InvalidInput(f"{cls.__name__}.extra must be a mapping, not {type(extra).__name__}")
         if not extra:
             return {}
-        for name, _ in _json_fields(cls):
+        for name in _json_fields(cls):
             if name in extra:
                 raise InvalidInput(f"{cls.__name__}.extra holds {name!r}, which is a field")
         return cast("dict[str, Json]", plain_json(dict(extra), f"{cls.__name__}.extra"))
 
 
-_FIELDS: dict[type, list[tuple[str, Any]]] = {}
+_FIELDS: dict[type, dict[str, Any]] = {}
 
 
-def _json_fields(cls: type) -> list[tuple[str, Any]]:
+def _json_fields(cls: type) -> dict[str, Any]:
     """The fields that JSON shows, each with its default; looked up once a class."""
     found = _FIELDS.get(cls)
     if found is None:
-        found = _FIELDS[cls] = [
-            (f.name, f.default if f.default_factory is MISSING else f.default_factory())
+        found = _FIELDS[cls] = {
+            f.name: f.default if f.default_factory is MISSING else f.default_factory()
             for f in fields(cls)
             if f.name not in cls._hidden  # type: ignore[attr-defined]  # every caller is a Value
-        ]
+        }
     return found
 
 

@@ -119,7 +119,6 @@ class _Columns:
         self.rows = rows[order]  # live ones, in order of writing
         self.held = held[order]  # their positions
         self.whole = len(rows) == len(position)  # nobody is dead
-        self.told: dict[int, tuple[Rows, NDArray[np.int64]]] = {}  # by session; see `Corpus._told`
 
     @cached_property
     def span(self) -> tuple[int, int]:
@@ -151,6 +150,10 @@ class Corpus:
         self._calling = 0  # names of places that are in it
         self._sessions: dict[str, int] = {}  # their numbers
         self._names: list[str] = []
+        # The row before each in its session, and the one after, -1 for none: of live ones in the sessions `_linked`.
+        self._before = np.empty(0, np.intp)
+        self._after = np.empty(0, np.intp)
+        self._linked: set[int] = set()
         self._terms_alive = 0
         self._arrays: _Columns | None = None
         self.touched = 0  # rows added and rows that died, ever
@@ -198,7 +201,8 @@ class Corpus:
         self._position.append(record.position)
         self._at.append(micros(record.at))
         self._length.append(counted.total())
-        self._session.append(self._number(record.session))
+        self._session.append(session := self._number(record.session))
+        self._linked.discard(session)
         self._dead.append(0)
         self._terms_alive += self._length[row]
         for term, times in counted.items():
@@ -214,6 +218,9 @@ class Corpus:
                 rows = values[value] = array("i")
             rows.append(row)
 
+    def _unlink(self) -> None:
+        self._before, self._after, self._linked = self._before[:0], self._after[:0], set()
+
     def _number(self, session: str | None) -> int:
         return -1 if session is None else self._sessions.setdefault(session, len(self._sessions))
 
@@ -222,12 +229,14 @@ class Corpus:
         if row is not None:
             self.touched += 1
             self._dead[row] = 1
+            self._linked.discard(self._session[row])
             self._terms_alive -= self._length[row]
 
     def _sweep(self) -> None:
         """Renumber the rows without the dead ones."""
         self.sweeps += 1
         self._called, self._calling = {}, 0
+        self._unlink()
         alive = ~np.frombuffer(bytes(self._dead), np.bool_)
         new_row = np.cumsum(alive, dtype=np.int32) - 1
         for name in ("_position", "_at", "_length", "_session"):
@@ -277,6 +286,7 @@ class Corpus:
         """Put a cut behind the rows there are: those that stood before its first. ValueError when they cannot be."""
         first = self.rows
         self._arrays = None
+        self._unlink()
         if len(cut.dropped) and not 0 <= cut.dropped.min() <= cut.dropped.max() < first:
             raise ValueError("it drops rows that are not there")
         for row in cut.dropped.tolist():
@@ -386,32 +396,28 @@ class Corpus:
 
         The order is that of writing. Rows must be live.
         """
-        columns = self._columns
-        found = np.full((len(rows), 2 * reach), -1, np.intp)
-        mine = columns.session[rows]
-        numbers = distinct(mine[mine >= 0]).tolist()
-        if not numbers:
-            return found
-        told, keys = map(np.concatenate, zip(*map(self._told, numbers), strict=True))
-        of = columns.session[told]
-        place = np.searchsorted(keys, _key(mine, columns.position[rows]))
-        steps = np.arange(1, reach + 1)
-        others = place[:, None] + np.concatenate([-steps, steps])
-        there = np.clip(others, 0, len(told) - 1)
-        same = (others == there) & (of[there] == mine[:, None]) & (mine >= 0)[:, None]
-        found[same] = told[there][same]
+        session = self._columns.session[rows]
+        self._link(distinct(session[session >= 0]).tolist())
+        found = np.empty((len(rows), 2 * reach), np.intp)
+        for first, next_to in ((0, self._before), (reach, self._after)):
+            others = rows
+            for step in range(reach):
+                others = np.where(others >= 0, next_to[others], -1)
+                found[:, first + step] = others
         return found
 
-    def _told(self, number: int) -> tuple[Rows, NDArray[np.int64]]:
-        """A session's live rows in order of writing, and keys that order the rows of several."""
-        columns = self._columns
-        known = columns.told.get(number)
-        if known is None:
-            rows = self.labelled(_SESSION, self._named[number]).astype(np.intp)
-            keys = _key(columns.session[rows], columns.position[rows])
-            order = np.argsort(keys, kind="stable")
-            known = columns.told[number] = rows[order], keys[order]
-        return known
+    def _link(self, sessions: Sequence[int]) -> None:
+        """Know the rows of these sessions, and which stands next to which."""
+        if len(self._before) < self.rows:
+            more = np.full(self.rows + self.rows // 2 - len(self._before), -1, np.intp)
+            self._before, self._after = np.concatenate([self._before, more]), np.concatenate([self._after, more])
+        for session in sessions:
+            if session not in self._linked:
+                self._linked.add(session)
+                rows = self.labelled(_SESSION, self._named[session]).astype(np.intp)
+                rows = rows[np.argsort(self._columns.position[rows], kind="stable")]
+                self._before[rows] = np.concatenate([[-1], rows[:-1]])
+                self._after[rows] = np.concatenate([rows[1:], [-1]])
 
     @property
     def _named(self) -> list[str]:
@@ -436,11 +442,6 @@ class Corpus:
                 named[self.labelled(column, value)] = True
             mask = named if mask is None else mask & named
         return columns.rows if mask is None else columns.rows[mask[columns.rows]]
-
-
-def _key(session: NDArray[np.intc], position: NDArray[np.int64]) -> NDArray[np.int64]:
-    """By session, then by position: of a scope with fewer than 2^40 changes and 2^23 sessions."""
-    return (session.astype(np.int64) << 40) + position
 
 
 def _listing(

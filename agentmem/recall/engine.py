@@ -123,9 +123,9 @@ def _judged(question: Question, k: int, preset: Preset, explain: bool) -> list[_
     wanted = 2 * k if explain else k
     ranking = _ranking(question, preset, wanted)
     order = ranking.order[:wanted]
-    cut = ranking.total(order[k - 1]) if len(order) >= k else 0.0
+    cut = float(ranking.totals[order[k - 1]]) if len(order) >= k else 0.0
     judged = ranking.judged(order[:k], ranking.reasons(order[:k]), won=True)
-    fell = [f"below the cut by {cut - ranking.total(i):.2f}" for i in order[k:]]
+    fell = [f"below the cut by {cut - total:.2f}" for total in ranking.totals[order[k:]].tolist()]
     judged += ranking.judged(order[k:], fell, won=False)
     if explain and question.filtered:
         whole = replace(question, cue=Cue(question.cue.text), allowed=question.corpus.allowed(Cue()))
@@ -167,25 +167,19 @@ class _Ranking(NamedTuple):
     asked: Asked
     found: Candidates
     positions: NDArray[np.int64]
+    totals: NDArray[np.float64]
     order: Rows
-
-    def total(self, place: int) -> float:
-        return float(self.found.total[place])
 
     def reasons(self, places: Rows) -> list[str]:
         listed = zip(*(evidence.reasons(self.found.rows[places]) for _, evidence in self.asked), strict=True)
         return ["; ".join(reason for reason in reasons if reason) for reasons in listed]
 
     def judged(self, places: Rows, verdicts: Sequence[str | None], *, won: bool) -> list[_Judged]:
+        names, parts = self.found.names, self.found.parts[:, places].T.tolist()
+        listed = zip(self.positions[places].tolist(), self.totals[places].tolist(), parts, verdicts, strict=True)
         return [
-            _Judged(
-                int(self.positions[i]),
-                self.total(i),
-                {name: float(part) for name, part in zip(self.found.names, self.found.parts[:, i], strict=True)},
-                verdict,
-                won,
-            )
-            for i, verdict in zip(places, verdicts, strict=True)
+            _Judged(position, total, dict(zip(names, each, strict=True)), verdict, won)
+            for position, total, each, verdict in listed
         ]
 
 
@@ -199,8 +193,8 @@ def _ranking(question: Question, preset: Preset, wanted: int) -> _Ranking:
         found = Candidates(np.empty(0, np.intp), [], np.empty((0, 0)))
     else:
         found = fuse_ranks(asked, wanted, table) if preset.by_rank else fuse(question, asked, wanted, table)
-    positions = question.corpus.positions(found.rows)
-    return _Ranking(asked, found, positions, np.lexsort((positions, -found.total)))
+    positions, totals = question.corpus.positions(found.rows), found.total
+    return _Ranking(asked, found, positions, totals, np.lexsort((positions, -totals)))
 
 
 def _kept_out(cue: Cue, record: Record) -> str:

@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from agentmem.cues import Context, Hit
@@ -103,7 +104,8 @@ class _Line:
     def __str__(self) -> str:
         record = self.hit.record
         who = f" {quote(record.speaker)}" if record.speaker else ""
-        return f"[{quote(self.name)}] {record.at:%Y-%m-%d %H:%M}{who}: {quote(record.text)}{self._again()}"
+        when = record.at.isoformat(" ", "minutes")[:16]
+        return f"[{quote(self.name)}] {when}{who}: {quote(record.text)}{self._again() if self.again else ''}"
 
     def _again(self) -> str:
         days = sorted({other.at.date() for other in self.again} - {self.hit.record.at.date()})
@@ -158,14 +160,19 @@ def _names(ids: Sequence[str]) -> dict[str, str]:
     """Each id's last 8 characters, or as many as it takes to tell it from the others; a short one whole.
 
     A UUIDv7 takes 30 tokens, which is as much as a short turn."""
-    ends = Counter(id[-length:] for id in set(ids) for length in range(_NAME, len(id) + 1))
-    return {
-        id: next(
-            (id[-length:] for length in range(_NAME, len(id)) if len(id) > _WHOLE and ends[id[-length:]] == 1),
-            id,
-        )
-        for id in ids
-    }
+    alike: dict[str, list[str]] = {}
+    for id in dict.fromkeys(ids):
+        alike.setdefault(id[-_NAME:], []).append(id)
+    names: dict[str, str] = {}
+    for end, several in alike.items():
+        if len(several) == 1:
+            names[several[0]] = end if len(several[0]) > _WHOLE else several[0]
+            continue
+        ends = Counter(id[-length:] for id in several for length in range(_NAME, len(id) + 1))
+        for id in several:
+            own = (id[-length:] for length in range(_NAME, len(id)) if len(id) > _WHOLE and ends[id[-length:]] == 1)
+            names[id] = next(own, id)
+    return names
 
 
 def _by_time(lines: Iterable[_Line]) -> list[_Line]:
@@ -183,5 +190,11 @@ def _saying(record: Record) -> tuple[object, ...]:
     Every other sign counts, "not" and "-" above all: what differs in one is a contradiction to be shown.
     """
     text = unicodedata.normalize("NFC", record.text).casefold()
-    words = tuple(bare for word in text.split() if (bare := word.lstrip(_BEFORE).rstrip(_AFTER)) not in _IDLE)
-    return record.speaker, words or text
+    return record.speaker, tuple(filter(None, map(_bare, text.split()))) or text
+
+
+@lru_cache(maxsize=20_000)  # a context is packed out of thousands of words, of which few are new
+def _bare(word: str) -> str:
+    """Without stops; "" for an idle one."""
+    bare = word.lstrip(_BEFORE).rstrip(_AFTER)
+    return "" if bare in _IDLE else bare

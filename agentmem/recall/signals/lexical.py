@@ -37,16 +37,20 @@ class _LexicalEvidence:
         self._allowed = allowed
         self._among = among
         self._found = found
+        self._deepest = 0, np.empty(0, np.intp)  # how deep it was asked, and the rows it brought up, best first
 
     def best(self, depth: int) -> Rows:
-        scoring = np.flatnonzero(self._among)  # BM25 is never below zero
-        rows, scores = self._allowed[scoring], self._among[scoring]
-        if len(rows) <= depth:
-            return rows
-        # All that tie with the last, then the earliest of them: not the partition's whim.
-        least = np.partition(scores, len(scores) - depth)[len(scores) - depth]
-        tied = np.flatnonzero(scores >= least)
-        return rows[tied[np.argsort(-scores[tied], kind="stable")[:depth]]]
+        if depth > self._deepest[0]:  # one look serves all that ask for less
+            self._deepest = depth, self._best(depth)
+        return self._deepest[1][:depth]
+
+    def _best(self, depth: int) -> Rows:
+        scores, least = self._among, 0.0
+        if depth < len(scores):
+            least = float(np.partition(scores, len(scores) - depth)[len(scores) - depth])
+        # All that tie with the last, then the earliest of them: not the partition's whim. BM25 is never below zero.
+        tied = np.flatnonzero(scores >= least if least > 0 else scores > 0)
+        return self._allowed[tied[np.argsort(-scores[tied], kind="stable")[:depth]]]
 
     def scores(self, rows: Rows) -> Scores:
         return self._total[rows]

@@ -256,7 +256,7 @@ def from_micros(micros: int) -> datetime:
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_LONG_NUMBER = re.compile(r"\d{19}")  # from here on an integer may have more than 64 bits, which orjson would round
+_LONG_NUMBER = re.compile("[0-9]{19}")  # from here on an integer may have more than 64 bits, which orjson would round
 
 
 def dump(value: Json) -> str:
