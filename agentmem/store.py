@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentmem.gate import Gate
     from agentmem.models.answer import Answer
     from agentmem.models.calls import Call
+    from agentmem.models.prompts import Prompt
     from agentmem.models.structured import Structured
 
 __all__ = [
@@ -141,8 +142,12 @@ class Models(Protocol):
     """The language models that a store may ask, by what they are asked for: `summarise`, `extract`, `judge`.
 
     `kinds` are the kinds of memories whose words are shown, `cause` is what it is for, in ids, and `prompt` the name
-    and version of what is asked. An AgentMemError when there is no model, or it fails.
+    and version of what is asked, the `id` of a `Prompt`. An AgentMemError when there is no model, or it fails.
     """
+
+    def prompt(self, name: str) -> Prompt:
+        """The prompt of that name, as the user has it: a store that fills another reads past what the user wrote."""
+        ...
 
     def chat(
         self,

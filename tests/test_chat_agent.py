@@ -18,7 +18,7 @@ from agentmem.errors import AgentMemError, InvalidInput, ModelError, RecordNotFo
 from agentmem.memory import Memory
 from agentmem.models.answer import text_of
 from agentmem.models.pool import ModelPool
-from agentmem.models.prompts import prompt
+from agentmem.models.prompts import Prompts
 from agentmem.models.question import tokens_of
 from agentmem.models.scripted import Reply as Scripted
 from agentmem.models.scripted import ScriptedModel
@@ -42,7 +42,7 @@ def agent(memory: Memory, *answers: Any, **settings: Any) -> tuple[ChatAgent, Sc
     return ChatAgent(memory, {"reply": model}, **{"user": "Ana", "background": False, **settings}), model
 
 
-_REPLY = prompt("reply")
+_REPLY = Prompts()["reply"]
 
 
 def said(memory: Memory) -> list[tuple[str | None, str]]:

@@ -161,7 +161,7 @@ ELSEWHERE = ("agentmem demo", "agentmem chat -c")
 
 @pytest.mark.parametrize("example", [line for line in examples() if not line.startswith(ELSEWHERE)])
 def test_every_example_works_as_it_stands(desk: Path, example: str) -> None:
-    command = example.partition(" | ")[0].partition(" >> ")[0]
+    command = example.partition(" | ")[0].partition(" >> ")[0].partition(" > ")[0]
     command, _, stdin = command.partition(" < ")
     argv = shlex.split(command)
     ran = CliRunner().invoke(program, argv[1:], input=(desk / stdin).read_bytes() if stdin else None)

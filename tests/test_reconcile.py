@@ -192,7 +192,7 @@ def test_a_new_statement_is_put_beside_the_nearest_few(room: Memory) -> None:
     assert len(listed) == BESIDE
     assert all(new == "Ana hears bird 3" and old.startswith("Ana saw bird") for old, new in listed)
     [call] = [call for call in room.calls.listed() if call.role == "judge"]
-    assert (call.prompt, len(call.cause.split())) == ("judge/1", BESIDE + 1)
+    assert (call.prompt, len(call.cause.split())) == ("judge/1 json/1", BESIDE + 1)
 
 
 class Down(TinyEmbedder):

@@ -20,6 +20,7 @@ from pydantic import BaseModel, RootModel
 from agentmem.errors import BadOutput, InvalidInput, ModelError
 from agentmem.models import structured as module
 from agentmem.models.answers import Facts, Votes
+from agentmem.models.prompts import Prompt
 from agentmem.models.structured import structured
 from agentmem.models.tolerant import LONGEST, parse
 from tests.broken_json import DAMAGES, broken
@@ -350,12 +351,16 @@ def test_an_error_that_is_no_refusal_passes_through(error: ModelError) -> None:
 def test_every_round_goes_by_the_callers_hand() -> None:
     rounds: list[int] = []
 
-    def ask(runnable: Any, messages: Sequence[BaseMessage]) -> Any:
+    asked: list[list[str]] = []
+
+    def ask(runnable: Any, messages: Sequence[BaseMessage], added: Sequence[Prompt]) -> Any:
         rounds.append(len(messages))
+        asked.append([one.id for one in added])
         return runnable.invoke(list(messages))
 
     structured(model("no", GOOD), Votes, ASKED, ask=ask)
     assert rounds == [1, 3]
+    assert asked == [["json/1"], ["json/1", "repair/1"]]
 
 
 def test_what_cannot_be_asked_is_refused() -> None:

@@ -21,6 +21,7 @@ from agentmem.models.answer import Answer, text_of
 from agentmem.models.calls import Call, Calls, Limit
 from agentmem.models.choice import ModelChoice, Need
 from agentmem.models.pool import ModelPool
+from agentmem.models.prompts import Prompt
 from agentmem.models.question import Asking, Question
 from agentmem.records import Scope
 from agentmem.values import now
@@ -68,6 +69,10 @@ class BoundModels:
     def serves(self, role: str) -> bool:
         """Whether a role has any model."""
         return self.pool.serves(role)
+
+    def prompt(self, name: str) -> Prompt:
+        """The prompt of that name: the user's own, or else the shipped one. InvalidInput for an unknown name."""
+        return self.pool.prompts[name]
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,16 +136,23 @@ class BoundModels:
         def one(choice: ModelChoice, more: bool, passed_over: tuple[str, ...]) -> Structured[M]:
             last: Question | None = None
 
-            def through(runnable: Runnable[Any, Any], shown: Sequence[BaseMessage]) -> Any:
+            def through(runnable: Runnable[Any, Any], shown: Sequence[BaseMessage], added: Sequence[Prompt]) -> Any:
                 nonlocal last
                 if last is not None:
                     last.refuse()  # or it would not be asked again
-                last = self._tried(choice, replace(asking, messages=tuple(shown), runnable=runnable), more, _ended)
+                told = " ".join(filter(None, (prompt, *(one.id for one in added))))
+                round_ = replace(asking, messages=tuple(shown), runnable=runnable, prompt=told)
+                last = self._tried(choice, round_, more, _ended)
                 return last.came[-1] if last.came else None
 
             try:
                 found = structured(
-                    self.pool.opened(choice.model), schema, list(asking.messages), ask=through, repairs=repairs
+                    self.pool.opened(choice.model),
+                    schema,
+                    list(asking.messages),
+                    ask=through,
+                    repairs=repairs,
+                    prompts=self.pool.prompts,
                 )
                 return replace(found, model=choice.model)
             except BadOutput:

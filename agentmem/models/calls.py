@@ -30,7 +30,8 @@ class Call:
     """One question to one model. `tokens_in`, `tokens_out` and `picos` are estimates while it is `open`, and remain so
     when whoever asked died before the answer: it may have cost that much.
 
-    `cause` says what it was for, in ids and not in anybody's words; `prompt` names the prompt's file and version.
+    `cause` says what it was for, in ids and not in anybody's words; `prompt` names the prompt's file and version, and
+    those of the prompts that were added to it: for JSON, or to put an answer right.
     `failed`: no answer came; `refused`: one came that could not be used.
     """
 

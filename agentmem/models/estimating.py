@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from agentmem.models.answer import Answer
 from agentmem.models.asking import BoundModels
 from agentmem.models.calls import Call
+from agentmem.models.prompts import Prompt
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -28,6 +29,9 @@ class Estimating:
 
     def serves(self, role: str) -> bool:
         return self._models.serves(role)
+
+    def prompt(self, name: str) -> Prompt:
+        return self._models.prompt(name)
 
     def chat(
         self, role: str, messages: str, *, kinds: Collection[str] = (), cause: str = "", prompt: str = ""

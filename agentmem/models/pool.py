@@ -8,11 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agentmem.errors import InvalidInput
 from agentmem.models.cache import AnswerCache
 from agentmem.models.choice import Candidate, ModelChoice, Need, choose
+from agentmem.models.prompts import Prompts
 from agentmem.models.settings import POLICIES, ROLES, Budget, ModelSettings, Policy, Privacy, Terms, stays_here
 from agentmem.records import Scope
 
@@ -33,7 +36,8 @@ class ModelPool:
 
     One model, or a list, serves every role; a mapping gives the roles theirs, and `""` stands for all others. Nothing
     is opened, and no key is looked for, until a model is asked. `policies`, `terms` (prices, context, places),
-    `budgets` (by scope's path, None for the whole ledger) and `private` are as in `ModelSettings`.
+    `budgets` (by scope's path, None for the whole ledger) and `private` are as in `ModelSettings`; so is `prompts`, a
+    folder whose files are read now (ConfigError). What is in force stands in the attribute of that name.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class ModelPool:
         terms: Mapping[str, Terms] | None = None,
         budgets: Mapping[Scope | str | None, Budget] | None = None,
         private: Privacy | None = None,
+        prompts: str | PathLike[str] | None = None,
     ) -> None:
         self._objects: dict[str, BaseChatModel] = {}
         self._lock = threading.Lock()
@@ -54,6 +59,7 @@ class ModelPool:
             terms=settings.terms if terms is None else dict(terms),
             budgets=settings.budgets if budgets is None else _by_scope(budgets),
             private=settings.private if private is None else Privacy.of(*private),
+            prompts=settings.prompts if prompts is None else Path(prompts),
         )
         for role, policy in self.settings.policies.items():
             if role not in ROLES or policy not in POLICIES:
@@ -61,6 +67,7 @@ class ModelPool:
                     f"there is no policy {policy!r:.40} for the role {role!r:.40}",
                     way_out=f"Policies: {', '.join(POLICIES)}. Roles: {', '.join(ROLES)}.",
                 )
+        self.prompts = Prompts(self.settings.prompts)
         self.cache = AnswerCache()
         self._opened: set[str] = set()
         self._candidates: dict[str, Candidate] = {}

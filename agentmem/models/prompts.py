@@ -8,8 +8,10 @@ reads and fills; it asks no model, and knows no schema.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Final
 from agentmem.errors import ConfigError, InvalidInput
 from agentmem.values import plain_text
 
-__all__ = ["Prompt", "prompt", "prompts"]
+__all__ = ["Prompt", "Prompts"]
 
 _SLOT: Final = re.compile(r"\{\{([a-z][a-z_]*)\}\}")
 _BRACES: Final = re.compile(r"\{\{|\}\}")
@@ -33,16 +35,19 @@ _HEAD: Final = "Begin it with four lines: ---, version: 1, role: extract, ---; t
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`version` is the file's own number, as text, with `+custom` when it is a user's; `role` is whom it is for."""
+    """`version` is the file's own number, as text; of a user's file with `+custom` and the beginning of a digest of its
+    text, since nobody keeps its number from standing over another text. `role` is whom it is for, `file` the whole
+    file, head included."""
 
     name: str
     version: str
     role: str
     text: str
+    file: bytes = field(repr=False)
 
     @property
     def id(self) -> str:
-        """Name and version: `extract/3`, or `extract/3+custom`."""
+        """Name and version: `extract/3`, or `extract/3+custom.1f3a9c`."""
         return f"{self.name}/{self.version}"
 
     @property
@@ -65,21 +70,26 @@ class Prompt:
         return _SLOT.sub(lambda slot: values[slot[1]], self.text)
 
 
-def prompt(name: str, *, folder: str | Path | None = None) -> Prompt:
-    """The prompt of that name: the file in `folder` if there is one, else the shipped one.
+class Prompts:
+    """The prompts in force, read once: the files of a user's folder, and the shipped ones of all other names.
 
-    InvalidInput for a name that no shipped prompt has; ConfigError, with file and line, for a file that is not well
-    formed, has other slots than the shipped one, or has no shipped prompt's name.
+    ConfigError, with file and line, for a file that is not well formed, has another role or other slots than the
+    shipped one, or has no shipped prompt's name. An empty file counts for none: a shell that is about to write one has
+    made it.
     """
-    shipped = _shipped()
-    if name not in shipped:
-        raise InvalidInput(f"there is no prompt {name!r}", way_out=_nearest(str(name)))
-    return _custom(folder).get(name, shipped[name])
 
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self._named = {**_shipped(), **_custom(folder)}
 
-def prompts(folder: str | Path | None = None) -> list[Prompt]:
-    """All prompts by name, as they are in force with this folder. ConfigError as `prompt`."""
-    return [one for _, one in sorted({**_shipped(), **_custom(folder)}.items())]
+    def __getitem__(self, name: str) -> Prompt:
+        """InvalidInput, with the nearest, for a name that no prompt has."""
+        if name not in self._named:
+            raise InvalidInput(f"there is no prompt {name!r}", way_out=_nearest(str(name)))
+        return self._named[name]
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """By name."""
+        return iter(sorted(self._named.values(), key=lambda one: one.name))
 
 
 @cache
@@ -93,21 +103,32 @@ def _custom(folder: str | Path | None) -> dict[str, Prompt]:
         return {}
     try:
         listed = sorted(path for path in Path(folder).expanduser().iterdir() if path.suffix == ".md")
-        data = {path: path.read_bytes() for path in listed}
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~stranger, or no home folder at all
+        data = {path: _begun(path) for path in listed}
+    except (OSError, RuntimeError, ValueError) as error:  # ~stranger, or no home folder at all; a NUL in the name
         raise ConfigError(
-            f"prompts: {folder} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"prompts: {getattr(error, 'filename', None) or folder} cannot be read: "
+            f"{getattr(error, 'strerror', None) or error}",
             way_out="Name a folder of NAME.md files.",
         ) from error
-    return {path.stem: _override(path, content) for path, content in data.items()}
+    return {path.stem: _override(path, content) for path, content in data.items() if content}
+
+
+def _begun(path: Path) -> bytes:
+    """The file; of one that is too large, more than may be."""
+    with path.open("rb") as file:
+        return file.read(_LARGEST + 1)
 
 
 def _override(path: Path, data: bytes) -> Prompt:
     shipped = _shipped().get(path.stem)
     if shipped is None:
         raise ConfigError(f"{path}: there is no prompt {path.stem!r} to replace", way_out=_nearest(path.stem))
-    made = _read(path.name, data, str(path), mark="+custom")
+    made = _read(path.name, data, str(path))
     lines = data.decode("utf-8-sig").splitlines()
+    if made.role != shipped.role:
+        at = 1 + next(n for n, line in enumerate(lines) if line.partition(":")[0].strip() == "role")
+        way_out = f"Write role: {shipped.role}. Which models that is says [models.roles]."
+        raise _fault(str(path), at, f"{shipped.name} is for the role {shipped.role}, not {made.role}", way_out)
     for number, line in enumerate(lines, 1):
         for slot in _SLOT.findall(line):
             if slot not in shipped.slots:
@@ -116,10 +137,11 @@ def _override(path: Path, data: bytes) -> Prompt:
     if missing := sorted(shipped.slots - made.slots):
         slot = f"{{{{{missing[0]}}}}}"
         raise _fault(str(path), len(lines), f"it ends without {slot}", f"Write {slot} where its content belongs.")
-    return made
+    digest = hashlib.blake2b(made.text.encode(), digest_size=3).hexdigest()
+    return replace(made, version=f"{made.version}+custom.{digest}")
 
 
-def _read(file: str, data: bytes, where: str, *, mark: str = "") -> Prompt:
+def _read(file: str, data: bytes, where: str) -> Prompt:
     """ConfigError that names `where`, the file, and the line."""
     if len(data) > _LARGEST:
         raise ConfigError(f"{where}: it is larger than {_LARGEST // 1024} KiB, which no prompt is")
@@ -137,7 +159,7 @@ def _read(file: str, data: bytes, where: str, *, mark: str = "") -> Prompt:
     text = "\n".join(lines[begins:]).strip()
     if not text:
         raise _fault(where, len(lines), "no text follows its head", _HEAD)
-    return Prompt(file.removesuffix(".md"), head["version"] + mark, head["role"], text)
+    return Prompt(file.removesuffix(".md"), head["version"], head["role"], text, data)
 
 
 def _head(lines: list[str], where: str) -> tuple[dict[str, str], int]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import os.path
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 from agentmem.address import address_of
@@ -90,7 +92,8 @@ _NOTHING_PRIVATE: Final = Privacy()
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """`roles`: the models of a role, by spec, in order. `default`: those of a role that is not named."""
+    """`roles`: the models of a role, by spec, in order. `default`: those of a role that is not named. `prompts`: the
+    folder of a user's own prompts."""
 
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default: tuple[str, ...] = ()
@@ -98,6 +101,7 @@ class ModelSettings:
     terms: Mapping[str, Terms] = field(default_factory=dict)
     budgets: Mapping[Scope | None, Budget] = field(default_factory=dict)
     private: Privacy = _NOTHING_PRIVATE
+    prompts: Path | None = None
 
     def specs(self, role: str) -> tuple[str, ...]:
         return self.roles.get(role, self.default)
@@ -116,7 +120,7 @@ class ModelSettings:
     def read(cls, table: object, where: str, default: str = "") -> ModelSettings:
         """The `[models]` table of a file. ConfigError names the file, the key and the nearest known one."""
         found = _Reader(where)
-        given = found.table("models", table, ("roles", "policies", "terms", "budgets", "private"))
+        given = found.table("models", table, ("roles", "policies", "terms", "budgets", "private", "prompts"))
         roles = found.table("models.roles", given.get("roles", {}), ROLES)
         policies = found.table("models.policies", given.get("policies", {}), ROLES)
         terms = found.table("models.terms", given.get("terms", {}))
@@ -140,6 +144,7 @@ class ModelSettings:
                 ],
                 found.texts("models.private.kinds", private.get("kinds", [])),
             ),
+            prompts=found.maybe("models.prompts", given.get("prompts"), found.folder),
         )
 
 
@@ -180,6 +185,18 @@ class _Reader:
         if not isinstance(given, list) or not all(isinstance(one, str) and one.strip() for one in given):
             raise self.fault(f"{name} must be a text or a list of texts", f'Write {name.rpartition(".")[2]} = ["…"].')
         return tuple(given)
+
+    def folder(self, name: str, value: object) -> Path:
+        """Relative to the file that says it."""
+        if not isinstance(value, str) or not value.strip():
+            raise self.fault(f"{name} must be a folder, as text", f'Write {name.rpartition(".")[2]} = "…".')
+        try:
+            folder = Path(self._where).parent / Path(value).expanduser()
+        except RuntimeError as error:  # ~stranger, or no home folder at all
+            raise self.fault(f"{name}: {error}", "Write the folder's whole path.") from error
+        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises where a folder above may not be read
+            raise self.fault(f"{name}: there is no folder {folder}", "Make it, or take the setting out.")
+        return folder
 
     def policy(self, name: str, value: object) -> Policy:
         if value not in POLICIES:

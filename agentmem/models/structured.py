@@ -22,7 +22,7 @@ from pydantic import BaseModel, RootModel
 
 from agentmem.errors import BadOutput, BudgetReached, InvalidInput, ModelError, NoModel
 from agentmem.models.answer import text_of
-from agentmem.models.prompts import prompt
+from agentmem.models.prompts import Prompt, Prompts
 from agentmem.models.tolerant import holds_json, parse
 from agentmem.values import whole_number
 
@@ -31,7 +31,7 @@ __all__ = ["Ask", "Structured", "Way", "structured"]
 M = TypeVar("M", bound=BaseModel)
 M_co = TypeVar("M_co", bound=BaseModel, covariant=True)
 Way: TypeAlias = Literal["native", "tools", "words"]
-Ask: TypeAlias = Callable[[Runnable[Any, Any], Sequence[BaseMessage]], Any]
+Ask: TypeAlias = Callable[[Runnable[Any, Any], Sequence[BaseMessage], Sequence[Prompt]], Any]
 
 _SHOWN: Final = 4_000  # characters of an answer that is shown to the model again
 # What servers say when they do not know a way. Those that refuse something else are asked once more in the next way,
@@ -57,7 +57,7 @@ class Structured(Generic[M_co]):
     model: str = ""
 
 
-def _invoke(runnable: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> Any:
+def _invoke(runnable: Runnable[Any, Any], messages: Sequence[BaseMessage], added: Sequence[Prompt]) -> Any:
     return runnable.invoke(list(messages))
 
 
@@ -68,20 +68,24 @@ def structured(
     *,
     ask: Ask = _invoke,
     repairs: int = 2,
+    prompts: Prompts | None = None,
 ) -> Structured[M]:
     """What the model answers, as an object of `schema`.
 
-    `ask` makes each call, of a runnable made from the model, and gives back its message, or LangChain's dict of a raw
-    message and what was parsed; what it raises passes through. The model is asked again up to `repairs` times, each
-    time with its last answer and what is wrong with it. BadOutput, with the last answer, when none can be used.
+    `ask` makes each call, of a runnable made from the model, the messages, and those of the `prompts` (None: the
+    shipped ones) that were added to them. It gives back the model's message, or LangChain's dict of a raw message and
+    what was parsed; what it raises passes through. The model is asked again up to `repairs` times, each time with its
+    last answer and what is wrong with it. BadOutput, with the last answer, when none can be used.
     """
     whole_number(repairs, "repairs")
     if not messages:
         raise InvalidInput("there are no messages", way_out="Give one at least, with what is asked.")
+    prompts = Prompts() if prompts is None else prompts
+    repair = prompts["repair"]
     told: list[BaseMessage] = []
     text = fault = ""
     for rounds in range(repairs + 1):
-        way, answer = _asked(model, schema, ask, messages, told)
+        way, answer = _asked(model, schema, ask, messages, told, prompts)
         text, called = _read(answer)
         if _ignored(way, text, called):
             _note_useless(model, way)
@@ -89,7 +93,7 @@ def structured(
             return Structured(parse(text, schema), rounds, way, text)
         except BadOutput as error:
             fault = str(error)
-        told = [AIMessage(_shortened(text) or "(nothing)"), HumanMessage(prompt("repair").fill(fault=fault))]
+        told = [AIMessage(_shortened(text) or "(nothing)"), HumanMessage(repair.fill(fault=fault))]
     answers = f"{repairs + 1} answers" if repairs else "its answer"
     raise BadOutput(
         f"the model gave no {schema.__name__} in {answers}: {fault}",
@@ -104,6 +108,7 @@ def _asked(
     ask: Ask,
     given: Sequence[BaseMessage],
     told: Sequence[BaseMessage],
+    prompts: Prompts,
 ) -> tuple[Way, Any]:
     """The answer in the first way that the model does not refuse. When it was `told` of a mistake, the schema is shown
     whichever way that is: its server may have ignored the way."""
@@ -114,9 +119,11 @@ def _asked(
         except (NotImplementedError, ValueError, TypeError):  # no such method, or not with these arguments
             refused.append(way)
             continue
-        shown = _with_schema(given, schema) if told or way == "words" else given
+        shown, added = given, [prompts["repair"]] if told else []
+        if told or way == "words":
+            shown, added = _with_schema(given, schema, prompts["json"]), [prompts["json"], *added]
         try:
-            answer = ask(runnable, [*shown, *told])
+            answer = ask(runnable, [*shown, *told], added)
         except (NotImplementedError, ModelError) as error:
             if way == "words" or not _is_refusal(error):
                 raise
@@ -183,9 +190,9 @@ def _read(answer: Any) -> tuple[str, bool]:
     return text_of(message), False
 
 
-def _with_schema(messages: Sequence[BaseMessage], schema: type[BaseModel]) -> list[BaseMessage]:
+def _with_schema(messages: Sequence[BaseMessage], schema: type[BaseModel], asked: Prompt) -> list[BaseMessage]:
     """The schema at the end of the last words of the user: behind them is where small models look."""
-    told = prompt("json").fill(schema=json.dumps(convert_to_json_schema(schema), ensure_ascii=False))
+    told = asked.fill(schema=json.dumps(convert_to_json_schema(schema), ensure_ascii=False))
     *before, last = messages
     if isinstance(last, HumanMessage) and isinstance(last.content, str):
         return [*before, last.model_copy(update={"content": f"{last.content}\n\n{told}"})]

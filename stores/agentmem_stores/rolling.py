@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from agentmem.embedders.hashing import HashEmbedder
 from agentmem.embedding import embed_checked
 from agentmem.errors import InvalidInput
-from agentmem.models.prompts import prompt
 from agentmem.recall.pack import quote
 from agentmem.store import Models
 from agentmem.values import Decoders, Json, Value, many, plain_text, text_of, whole_number, words
@@ -173,7 +172,7 @@ class RecurrentSummarizer:
         from agentmem.models.answers import RollingEdit
 
         assert self._models is not None
-        ask = prompt("rolling")
+        ask = self._models.prompt("rolling")
         for text in _pieces(passages):
             numbered = "\n".join(f"{n}. {quote(told)}" for n, told in enumerate(memory.sentences, 1))
             asked = ask.fill(words=self.words, memory=numbered or "(nothing yet)", text=text)

@@ -20,7 +20,6 @@ from agentmem import verbs
 from agentmem.embedding import embedding_text, unit_rows
 from agentmem.errors import AgentMemError, InvalidInput, NoModel
 from agentmem.ledger import Draft, Reader
-from agentmem.models.prompts import prompt
 from agentmem.recall.pack import estimate_tokens, quote
 from agentmem.recall.text import UNSPACED
 from agentmem.records import Record, RecordFields, Source
@@ -244,7 +243,7 @@ class Summariser:
 
     def _asked(self, of: str, records: Sequence[Record], vectors: NDArray[np.float32]) -> Made | None:
         assert self._models is not None
-        ask = prompt("summarise")
+        ask = self._models.prompt("summarise")
         lines = "\n".join(line(one.text[: 2 * LONGEST], one.speaker or "someone", one.at) for one in records)
         kinds, cause = {record.kind for record in records}, f"{records[0].id} to {records[-1].id}"
         asked = ask.fill(tokens=TOKENS, turns=lines)

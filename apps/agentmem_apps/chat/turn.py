@@ -12,7 +12,7 @@ from agentmem.cues import Hit
 from agentmem.errors import AgentMemError, NoModel
 from agentmem.jobs import Job
 from agentmem.models.choice import ModelChoice, Need
-from agentmem.models.prompts import prompt
+from agentmem.models.prompts import Prompt
 from agentmem.models.question import tokens_of
 from agentmem.recall.pack import estimate_tokens, pack
 from agentmem.records import Record
@@ -56,6 +56,7 @@ class Turn:
         self._reminders: list[Job] = []
         self._toolbox: Toolbox | None = None
         self._choices: Sequence[ModelChoice] = ()
+        self._prompt: Prompt | None = None  # that models are asked by
         self._told: list[str] = []  # the pieces that were given out
         self._answer: Answer | None = None  # of the last round
         self._usage = Usage()
@@ -130,8 +131,8 @@ class Turn:
         models = self._memory.models
         if not models.serves(ROLE):
             raise NoModel(_NO_MODEL, way_out=_HOW)
-        told = prompt("reply")
-        messages = self._fitting()
+        told = self._prompt = models.prompt(ROLE)
+        messages = self._fitting(told)
         tools = self._tools()
         kinds, cause = self._kinds(), self._question.id if self._question is not None else ""
         for rounds in range(_ROUNDS + 1):
@@ -165,7 +166,7 @@ class Turn:
         with self._memory.step("by the agent's own tools", actor="agent"):
             return [ToolMessage(box.run(call["name"], call["args"]), tool_call_id=call["id"] or "") for call in calls]
 
-    def _fitting(self) -> list[BaseMessage]:
+    def _fitting(self, told: Prompt) -> list[BaseMessage]:
         """The prompt, with as much of what is remembered as some model has room for, and without what may not leave
         this machine when no model on it may be asked."""
         agent, router = self._agent, self._memory.router
@@ -181,7 +182,7 @@ class Turn:
                     in_mind=pack(shown.in_mind.hits, room.in_mind),
                 )
             for twice in (True, False) if read_twice else (False,):
-                messages = compose(prompt("reply"), agent.persona, self._text, shown, room, read_twice=twice)
+                messages = compose(told, agent.persona, self._text, shown, room, read_twice=twice)
                 need = Need(ROLE, tokens_of(messages), agent.most_out, frozenset(self._kinds()))
                 self._choices = router.models(need)
                 if any(not choice.refused for choice in self._choices):
@@ -268,8 +269,9 @@ class Turn:
         meta: dict[str, Json] = {
             AFTER: question.id,
             "shown": [*shown, *(self._toolbox.shown if self._toolbox is not None else ())],
-            "prompt": prompt("reply").id,
         }
+        if self._prompt is not None:
+            meta["prompt"] = self._prompt.id
         if answer is not None:
             meta["model"] = answer.model
         if cut:

@@ -5,6 +5,7 @@ Loaded by `agentmem --help`: agentmem.memory is imported only when a memory is o
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ import click
 
 from agentmem_apps.cli.command import Group
 from agentmem_apps.cli.invocation import Invocation, pass_invocation
-from agentmem_apps.cli.output import emit_json, emit_table, plural
+from agentmem_apps.cli.output import clean, emit_json, emit_table, plural
 
 if TYPE_CHECKING:
     from agentmem.models.calls import Usage
     from agentmem.models.choice import ModelChoice
+    from agentmem.models.prompts import Prompt
 
 __all__ = ["models"]
 
@@ -98,6 +100,44 @@ def models_usage(invocation: Invocation, days: int | None) -> None:
         invocation.say(f"today {where}: {', '.join(parts) or 'no limit'}")
     total = sum(one.calls for one in used)
     invocation.say(f"{plural(total, 'call')}, {_money(sum(one.picos for one in used)):g} in all")
+
+
+@models.command("prompts", examples=("agentmem models prompts", "agentmem models prompts reply > prompts/reply.md"))
+@click.argument("name", required=False)
+@pass_invocation
+def models_prompts(invocation: Invocation, name: str | None) -> None:
+    """List the prompts in force, or print the file of one.
+
+    A file of the same name in the folder that prompts under [models] names takes its place; its version then ends with
+    +custom and a digest of its text, wherever it is kept. What is printed is a file to begin from.
+    """
+    from agentmem.models.prompts import Prompts
+
+    folder = invocation.settings.models.prompts
+    known = Prompts(folder)
+    if name is not None:
+        _print_file(invocation, known[name])
+        return
+    if invocation.json:
+        emit_json({"prompts": [_prompt_to_json(one) for one in known]})
+        return
+    columns = ("name", "version", "role", "slots")
+    emit_table(columns, [(one.name, one.version, one.role, ", ".join(sorted(one.slots))) for one in known])
+    if folder is not None:
+        invocation.say(f"those with +custom are read from {folder}")
+
+
+def _print_file(invocation: Invocation, prompt: Prompt) -> None:
+    text = prompt.file.decode("utf-8-sig")
+    if invocation.json:
+        emit_json({"prompt": {**_prompt_to_json(prompt), "file": text}})
+    else:
+        # Into a file it goes as it is, byte by byte; a terminal would obey what it is told.
+        click.echo(clean(text) if sys.stdout.isatty() else prompt.file, nl=False)
+
+
+def _prompt_to_json(prompt: Prompt) -> dict[str, object]:
+    return {"name": prompt.name, "version": prompt.version, "role": prompt.role, "slots": sorted(prompt.slots)}
 
 
 def _money(picos: int | None) -> float | None:

@@ -85,11 +85,14 @@ def config_path(invocation: Invocation) -> None:
 @config.command("validate", examples=("agentmem config validate", "agentmem config validate --json"))
 @pass_invocation
 def config_validate(invocation: Invocation) -> None:
-    """Read every file and variable strictly.
+    """Read every file and variable strictly, and your own prompts.
 
     Exits with 2, and says why, when one of them is wrong.
     """
+    from agentmem.models.prompts import Prompts
+
     items = invocation.settings.items()
+    Prompts(invocation.settings.models.prompts)
     named = sum(origin != "default" for _, _, origin in items)
     if invocation.json:
         emit_json({"valid": True, "set": named})

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentmem.errors import BadOutput, InvalidInput
-from agentmem.models.prompts import prompt
 from agentmem.recall.pack import estimate_tokens, quote
 from agentmem.records import Record
 from agentmem.store import Models
@@ -144,7 +143,7 @@ def ask(models: Models, parts: Sequence[Part]) -> Iterator[tuple[Part, Told | No
 def _told(models: Models, parts: Sequence[Part]) -> list[Told]:
     from agentmem.models.answers import Facts  # pydantic takes its time, and most runs ask no model
 
-    asked = prompt(ROLE)
+    asked = models.prompt(ROLE)
     turns = [f"[{number}] {line(part.words, part.turn.speaker, part.turn.at)}" for number, part in enumerate(parts, 1)]
     answer = models.structured(
         ROLE,

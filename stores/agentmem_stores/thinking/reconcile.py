@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from agentmem.embedding import embedding_text
 from agentmem.errors import AgentMemError, BadOutput, ConfigError, EmbeddingError, NoModel, PluginError
-from agentmem.models.prompts import prompt
 from agentmem.recall.pack import quote
 from agentmem.records import Record
 from agentmem.store import Host, Models
@@ -97,7 +96,7 @@ def _vote(ballot: Ballot, pairs: Sequence[Pair], models: Models) -> None:
         return
     from agentmem.models.answers import Votes
 
-    asked = prompt(ROLE)
+    asked = models.prompt(ROLE)
     lines = []
     for number, pair in enumerate(pairs, 1):
         old, new = (f"{one.at:%Y-%m-%d} {quote(one.text[:_SHOWN])}" for one in pair.in_order)
