@@ -100,7 +100,8 @@ class Settings:
         """
         folder = Path.cwd() if cwd is None else cwd
         layers = [_flags(flags or {}), _variables(os.environ if environ is None else environ)]
-        layers += [_file(path, origin) for path, origin in config_files(folder)]
+        files = config_files(folder)
+        layers += [_file(path, origin) for path, origin in files]
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for key in MEANINGS:
@@ -109,18 +110,25 @@ class Settings:
                 origins[key] = "default"
             else:
                 values[key], origins[key] = found
-        tables = [(table, path) for path, _ in config_files(folder) if (table := _models(path)) is not None]
-        table, where = tables[0] if tables else ({}, Path())
+        tables = [(table, path, origin) for path, origin in files if (table := _models(path)) is not None]
+        table, where, origin = tables[0] if tables else ({}, Path(), "")
+        if tables:
+            origins[MODELS] = origin
         models = ModelSettings.read(table, str(where), values.get("model", ""))
         return cls(**values, models=models, origins=origins)
 
     def items(self) -> list[tuple[str, str, str]]:
-        """(key, value, origin) for each key, in their documented order; passwords in URLs are starred."""
-        return [
+        """(key, value, origin) for each key, in their documented order, then for each that is set under `[models]`;
+        passwords in URLs are starred."""
+        listed = [
             (f.name, without_passwords(getattr(self, f.name)), self.origins.get(f.name, "default"))
             for f in fields(self)
             if f.name in MEANINGS
         ]
+        origin = self.origins.get(MODELS, "default")
+        for key, values in self.models.items():  # a model's spec may be a key, and may be a URL
+            listed.append((without_passwords(key), ", ".join(map(without_passwords, values)), origin))
+        return listed
 
 
 def without_passwords(value: str) -> str:

@@ -85,6 +85,26 @@ def test_a_mistake_in_the_table_is_told(folder: Path) -> None:
     assert "Did you mean roles?" in result.stderr
 
 
+def test_what_is_set_is_shown_and_counted(folder: Path) -> None:
+    before = as_json("config", "validate")["set"]
+    assert "models." not in run("config", "show").stdout
+    (folder / "agentmem.toml").write_text(
+        """
+        [models.roles]
+        reply = "http://ana:s3cret@localhost:1/v1#b"
+        [models.terms."http://ana:s3cret@localhost:1/v1#b"]
+        input = 0.4
+        """
+    )
+    shown, told = as_json("config", "show")["settings"], run("config", "show").stdout
+    said = {"value": "0.4", "origin": f"agentmem.toml in the current folder ({folder / 'agentmem.toml'})"}
+    assert shown['models.terms."http://ana:***@localhost:1/v1#b".input'] == said
+    assert shown["models.roles.reply"]["value"] == "http://ana:***@localhost:1/v1#b"
+    assert "models.roles.reply" in told
+    assert "s3cret" not in told + json.dumps(shown)
+    assert as_json("config", "validate")["set"] == before + 2
+
+
 def test_usage_is_shown_by_role_and_model(folder: Path) -> None:
     usage = as_json("models", "usage")["usage"]
     assert [(one["role"], one["model"], one["calls"], one["failed"], one["money"]) for one in usage] == [

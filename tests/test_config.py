@@ -160,6 +160,56 @@ def test_memory_paths_expand_the_home_folder_and_are_relative_to_their_file(home
         load(home, {"memory": "~nobody-of-that-name/a.mem"})
 
 
+def test_each_key_under_models_that_is_set_is_listed_with_its_file(home: Path) -> None:
+    user_config_file().write_text("[models.budgets]\n'*' = { tokens = 5 }\n")
+    assert load(home).items()[len(MEANINGS) :] == [
+        ('models.budgets."*".tokens', "5", f"the user's config.toml ({user_config_file()})")
+    ]
+    (home / "prompts").mkdir()
+    (home / "pyproject.toml").write_text(
+        """
+        [tool.agentmem.models]
+        prompts = "prompts"
+        [tool.agentmem.models.roles]
+        reply = ["http://ana:s3cret@localhost:1/v1#a", "http://bea:s3cret@localhost:1/v1#b"]
+        judge = "local:/models/small"
+        [tool.agentmem.models.policies]
+        reply = "local-first"
+        [tool.agentmem.models.terms."http://ana:s3cret@localhost:1/v1#a"]
+        input = 0.4
+        at_once = 4
+        local = true
+        [tool.agentmem.models.terms.gpt-4]
+        context = 8000
+        [tool.agentmem.models.budgets]
+        "user:ana" = { money = 1.5 }
+        [tool.agentmem.models.private]
+        scopes = ["user:ana/diary", "user:bea"]
+        kinds = "note"
+        """
+    )
+    settings = load(home)
+    origin = f"[tool.agentmem] of pyproject.toml in the current folder ({home / 'pyproject.toml'})"
+    assert settings.items()[len(MEANINGS) :] == [
+        (key, value, origin)
+        for key, value in (
+            ("models.prompts", str(home / "prompts")),
+            ("models.roles.reply", "http://ana:***@localhost:1/v1#a, http://bea:***@localhost:1/v1#b"),
+            ("models.roles.judge", "local:/models/small"),
+            ("models.policies.reply", "local-first"),
+            ('models.terms."http://ana:***@localhost:1/v1#a".input', "0.4"),
+            ('models.terms."http://ana:***@localhost:1/v1#a".at_once', "4"),
+            ('models.terms."http://ana:***@localhost:1/v1#a".local', "true"),
+            ("models.terms.gpt-4.context", "8000"),
+            ('models.budgets."user:ana".money', "1.5"),
+            ("models.private.scopes", "user:ana/diary, user:bea"),
+            ("models.private.kinds", "note"),
+        )
+    ]
+    (home / "agentmem.toml").write_text("[models]\n")
+    assert load(home).items()[len(MEANINGS) :] == [], "the strongest file's table counts, and it sets nothing"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -7,9 +7,11 @@ how models are spelled and opens none.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import os.path
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
@@ -30,6 +32,7 @@ POLICIES: Final[tuple[str, ...]] = get_args(Policy)
 _EVERYWHERE: Final = "*"  # how a budget of the whole ledger is spelled
 _MILLION: Final = 1_000_000
 _IN_PROCESS: Final = ("local", "scripted")
+_BARE: Final = re.compile("[A-Za-z0-9_-]+")  # a key that TOML takes without quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ _NOTHING_PRIVATE: Final = Privacy()
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
     """`roles`: the models of a role, by spec, in order. `default`: those of a role that is not named. `prompts`: the
-    folder of a user's own prompts."""
+    folder of a user's own prompts; `told`: what the file says, for `items`."""
 
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default: tuple[str, ...] = ()
@@ -102,6 +105,11 @@ class ModelSettings:
     budgets: Mapping[Scope | None, Budget] = field(default_factory=dict)
     private: Privacy = _NOTHING_PRIVATE
     prompts: Path | None = None
+    told: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def items(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(key, values) of each key that the file sets, in its order, as TOML spells it; a list has several."""
+        return list(self.told.items())
 
     def specs(self, role: str) -> tuple[str, ...]:
         return self.roles.get(role, self.default)
@@ -126,6 +134,7 @@ class ModelSettings:
         terms = found.table("models.terms", given.get("terms", {}))
         budgets = found.table("models.budgets", given.get("budgets", {}))
         private = found.table("models.private", given.get("private", {}), ("scopes", "kinds"))
+        prompts = found.maybe("models.prompts", given.get("prompts"), found.folder)
         return cls(
             roles={role: found.texts(f"models.roles.{role}", specs) for role, specs in roles.items()},
             default=(default,) if default else (),
@@ -144,7 +153,8 @@ class ModelSettings:
                 ],
                 found.texts("models.private.kinds", private.get("kinds", [])),
             ),
-            prompts=found.maybe("models.prompts", given.get("prompts"), found.folder),
+            prompts=prompts,
+            told=dict(_leaves("models", given if prompts is None else {**given, "prompts": str(prompts)})),
         )
 
 
@@ -158,6 +168,17 @@ def stays_here(spec: str) -> bool:
         return address_of(address).is_local
     except InvalidInput:
         return False
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The keys of a table that hold no table, and what they hold, as text."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            quoted = key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+            yield from _leaves(f"{name}.{quoted}", inside)
+    else:
+        held = value if isinstance(value, list) else [value]
+        yield name, tuple(one if isinstance(one, str) else json.dumps(one) for one in held)
 
 
 class _Reader:
