@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from agentmem.models.calls import Calls
 from agentmem.values import Json
 
-__all__ = ["ATTEMPTS", "LEASE", "Bookkeeping", "Job", "JobState", "Jobs", "leave"]
+if TYPE_CHECKING:
+    from agentmem.ledger import ScopedLedger
+
+__all__ = ["ATTEMPTS", "LEASE", "Bookkeeping", "Job", "JobState", "Jobs", "calls_of", "leave"]
 
 JobState: TypeAlias = Literal["waiting", "taken", "done", "dead"]
 LEASE = timedelta(minutes=5)
@@ -86,6 +89,11 @@ class Bookkeeping(Protocol):
 
     @property
     def calls(self) -> Calls: ...
+
+
+def calls_of(ledger: ScopedLedger) -> Calls | None:
+    """What asking models took there; None where the ledger keeps no account."""
+    return ledger.calls if isinstance(ledger, Bookkeeping) else None
 
 
 def leave(jobs: Jobs, kind: str, payload: Mapping[str, Json] | None = None) -> str | None:

@@ -16,7 +16,7 @@ from agentmem.dynamics import BELOW, Fading, fading
 from agentmem.embedding import embedding_text
 from agentmem.errors import EmbeddingError, InvalidInput, PluginError
 from agentmem.exposure import Share
-from agentmem.jobs import Bookkeeping, Jobs, leave
+from agentmem.jobs import Bookkeeping, Jobs, calls_of, leave
 from agentmem.ledger import ScopedLedger
 from agentmem.models.asking import BoundModels
 from agentmem.models.calls import Calls
@@ -114,14 +114,12 @@ class Minding:
     def router(self) -> MemoryRouter:
         """What decides which stores of this scope a question is put to, which a memory concerns, and which language
         model is asked for what."""
-        return MemoryRouter(self._scope, lambda: self._installed, self._routes, self._pool)
+        return MemoryRouter(self._ledger, lambda: self._installed, self._routes, self._pool)
 
     @property
     def models(self) -> BoundModels:
         """The language models, as this scope may ask them; False when there is none."""
-        kept = self._ledger
-        calls = kept.calls if isinstance(kept, Bookkeeping) else None
-        return BoundModels(self._pool, self._scope, self.router.models, calls)
+        return BoundModels(self._pool, self._scope, self.router.models, calls_of(self._ledger))
 
     @property
     def jobs(self) -> Jobs:

@@ -16,6 +16,8 @@ from typing import Final, NamedTuple, cast
 
 from agentmem.cues import Cue
 from agentmem.gate import SURE, Choice, Gate, traits
+from agentmem.jobs import calls_of
+from agentmem.ledger import ScopedLedger
 from agentmem.models.choice import ModelChoice, Need
 from agentmem.models.pool import ModelPool
 from agentmem.recall.hearing import Fault, Said, Voice
@@ -24,7 +26,7 @@ from agentmem.recall.signals.repeated import Repeated, once
 from agentmem.recall.stores import Stores
 from agentmem.recall.text import WORD
 from agentmem.recall.weights import Weights
-from agentmem.records import Record, Scope
+from agentmem.records import Record
 from agentmem.store import Dating, Gating, Repeating
 
 _LONGEST: Final = 2_000  # characters of a cue that are looked at
@@ -158,17 +160,17 @@ class _Once:
 
 
 class MemoryRouter:
-    """The router of one scope. `stores` gives those of it; `routes` are its rules, by a store's name; `models` those
-    that may be asked here."""
+    """The router of the ledger's scope. `stores` gives those of it; `routes` are its rules, by a store's name; `models`
+    those that may be asked here."""
 
     def __init__(
         self,
-        scope: Scope,
+        ledger: ScopedLedger,
         stores: Callable[[], Stores],
         routes: Mapping[str, Route] = ROUTES,
         models: ModelPool | None = None,
     ) -> None:
-        self._scope = scope
+        self._ledger = ledger
         self._given = stores
         self.routes = routes
         self._models = models
@@ -183,7 +185,7 @@ class MemoryRouter:
         room in their context, or because they failed of late. [] when no model is set for the role."""
         if self._models is None:
             return []
-        return self._models.choose(need, self._scope)
+        return self._models.choose(need, self._ledger.scope, calls_of(self._ledger))
 
     def voices(self, question: Question, *, everything: bool = False) -> Iterator[Voice]:
         """Whom to put this question to, and why; with `everything`, every store that can be."""

@@ -81,6 +81,21 @@ def test_one_that_nobody_asked_yet_is_tried() -> None:
     assert names(chosen("learned", known, new))[0] == "new"
 
 
+def test_one_that_only_failed_stands_behind_one_that_answers_until_it_has_faded() -> None:
+    clock = Clock()
+    broken, slow = candidate("broken"), candidate("slow")
+    broken.standings["reply"] = Standing(clock)
+    broken.standing("reply").saw(False)
+    slow.standing("reply").saw(True, 5.0)
+    choices = chosen("learned", broken, slow)
+    assert [(choice.model, choice.why) for choice in choices] == [
+        ("slow", "it did best; 91% usable, 5.0 s an answer"),
+        ("broken", "it did less well; 73% usable"),
+    ]
+    clock.now += 2 * 3600
+    assert names(chosen("learned", broken, slow)) == ["broken", "slow"]
+
+
 def test_the_cheapest_is_the_one_that_costs_least_for_a_usable_answer() -> None:
     dear, cheap, free = candidate("dear", input=2.0), candidate("cheap", input=1.0), candidate("free")
     assert names(chosen("cheapest", dear, cheap, free)) == ["free", "cheap", "dear"]
@@ -152,6 +167,24 @@ def test_a_resting_model_is_refused_with_the_reason() -> None:
     choices = chosen("order", tired, fresh)
     assert names(choices) == ["fresh"]
     assert choices[1].why.startswith("it failed, and is left alone for ")
+
+
+def test_what_was_seen_earlier_counts_as_if_it_had_been_seen_here() -> None:
+    clock = Clock()
+    here, elsewhere = Standing(clock), Standing(clock)
+    here.saw(True, 4.0)
+    here.saw(False)
+    clock.now += 3600
+    here.saw(True, 1.0)
+    elsewhere.saw(True, 1.0)
+    elsewhere.saw(False, age=3600)
+    elsewhere.saw(True, 4.0, age=3600)
+    assert (here.success, here.seconds, here.failures) == (elsewhere.success, elsewhere.seconds, elsewhere.failures)
+    assert elsewhere.seconds == 2.0
+    ahead, now = Standing(clock), Standing(clock)
+    ahead.saw(False, age=-3600)  # a clock that was wrong makes nothing count for more
+    now.saw(False)
+    assert ahead.success == now.success
 
 
 def test_evidence_fades_by_half_in_an_hour() -> None:

@@ -86,6 +86,11 @@ class Usage:
 class Calls(Protocol):
     """The calls of one scope, as its ledger keeps them. Durable when a verb returns."""
 
+    @property
+    def home(self) -> str:
+        """Which ledger and scope they are of: the same for everybody who opens it."""
+        ...
+
     def begin(self, call: Call, limits: Sequence[Limit] = ()) -> None:
         """Note an open call, if its estimate still fits into every limit; else BudgetReached, and nothing is noted.
 

@@ -1,7 +1,8 @@
 """Which model of a role is asked first: what the user's policy says, what the prompt needs, what was learned.
 
 What was learned is counted evidence that fades: how often a model's answers could be used, and how long they took. A
-model that nobody has asked yet is taken to be good, so that it is tried.
+model that nobody has asked yet is taken to be good, so that it is tried. What earlier processes learned is read out of
+the ledger by `ModelPool`, and fades as if it had been seen here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["Breaker", "Candidate", "ModelChoice", "Need", "Standing", "choose"]
 _HALF_LIFE_S: Final = 3_600.0  # of an outcome: an hour after a bad spell, a model is half-way back to being tried
 _GOOD: Final = 4.0  # answers that count as usable before the first, against one that is not
 _BAD: Final = 0.5
+_LOST_S: Final = 10.0  # that a failure counts for, of a model that gave no answer: it would stand first, taking no time
 _FAILURES: Final = 3  # in a row, until a model is left alone
 _REST_S: Final = 15.0  # at first; doubled with each failure of the trial that ends it
 _LONGEST_REST_S: Final = 300.0
@@ -48,7 +50,8 @@ class ModelChoice:
 
 
 class Standing:
-    """How a model did in a role: `success`, from 0 to 1, and `seconds` an answer took; 0 for one that gave none yet."""
+    """How a model did in a role: `success`, from 0 to 1; `failures`, as many as have not faded; and `seconds` an answer
+    took, 0 for one that gave none yet."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -58,18 +61,19 @@ class Standing:
         self._seconds = 0.0
         self._lock = threading.Lock()
 
-    def saw(self, good: bool, seconds: float = 0.0) -> None:
+    def saw(self, good: bool, seconds: float = 0.0, *, age: float = 0.0) -> None:
+        """An outcome, of `age` seconds ago."""
         with self._lock:
             self._fade()
             if good:
-                self._seconds += seconds
-                self._good += 1
+                self._seconds += seconds * _left(age)
+                self._good += _left(age)
             else:
-                self._bad += 1
+                self._bad += _left(age)
 
     def _fade(self) -> None:
         at = self._clock()
-        left = 0.5 ** (max(at - self._at, 0.0) / _HALF_LIFE_S)
+        left = _left(at - self._at)
         self._at = at
         self._good, self._bad, self._seconds = self._good * left, self._bad * left, self._seconds * left
 
@@ -80,9 +84,20 @@ class Standing:
             return (self._good + _GOOD) / (self._good + self._bad + _GOOD + _BAD)
 
     @property
+    def failures(self) -> float:
+        with self._lock:
+            self._fade()
+            return self._bad
+
+    @property
     def seconds(self) -> float:
         with self._lock:
             return self._seconds / self._good if self._good > 0 else 0.0
+
+
+def _left(age: float) -> float:
+    """The share of an outcome that still counts; of one that a wrong clock puts into the future, all of it."""
+    return float(0.5 ** (max(age, 0.0) / _HALF_LIFE_S))
 
 
 class Breaker:
@@ -178,7 +193,7 @@ def _rank(policy: Policy, need: Need, one: Candidate) -> tuple[float, ...]:
     if policy == "order":
         return ()
     standing = one.standing(need.role)
-    learned = standing.seconds / standing.success, -standing.success
+    learned = (standing.seconds or standing.failures * _LOST_S) / standing.success, -standing.success
     if policy == "learned":
         return learned
     if policy == "cheapest":
@@ -196,6 +211,7 @@ def _why(policy: Policy, need: Need, one: Candidate, at: int) -> str:
         "learned": "it did best" if not at else "it did less well",
     }
     standing = one.standing(need.role)
-    if policy == "order" or not standing.seconds:
+    if policy == "order" or not (standing.seconds or standing.failures):
         return said[policy]
-    return f"{said[policy]}; {standing.success:.0%} usable, {standing.seconds:.1f} s an answer"
+    took = f", {standing.seconds:.1f} s an answer" if standing.seconds else ""
+    return f"{said[policy]}; {standing.success:.0%} usable{took}"

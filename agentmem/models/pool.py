@@ -5,19 +5,23 @@ A pool belongs to no memory. `BoundModels` (asking.py) is how a memory of one sc
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from agentmem.errors import InvalidInput
+from agentmem.errors import AgentMemError, InvalidInput
 from agentmem.models.cache import AnswerCache
+from agentmem.models.calls import Calls
 from agentmem.models.choice import Candidate, ModelChoice, Need, choose
 from agentmem.models.prompts import Prompts
 from agentmem.models.settings import POLICIES, ROLES, Budget, ModelSettings, Policy, Privacy, Terms, stays_here
 from agentmem.records import Scope
+from agentmem.values import now
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -28,7 +32,11 @@ OneModel: TypeAlias = "str | BaseChatModel"
 AnyModels: TypeAlias = (
     "ModelPool | ModelSettings | OneModel | Sequence[OneModel] | Mapping[str, OneModel | Sequence[OneModel]]"
 )
+log = logging.getLogger("agentmem")
+
 _ALL: Final = ""  # the role that stands for all that are not named
+_LOOKED_BACK: Final = timedelta(days=7)  # what is older says how long an answer took, and hardly weighs
+_LOOKED_AT: Final = 300  # calls of a scope
 
 
 class ModelPool:
@@ -72,6 +80,8 @@ class ModelPool:
         self._opened: set[str] = set()
         self._candidates: dict[str, Candidate] = {}
         self._places: dict[str, threading.BoundedSemaphore] = {}
+        self._learned: set[str] = set()  # the calls that were read, by their home
+        self._learning = threading.Lock()
         for spec in [*self.settings.default, *(spec for specs in self.settings.roles.values() for spec in specs)]:
             if spec not in self._candidates:
                 self._candidates[spec] = self._candidate(spec)
@@ -97,10 +107,39 @@ class ModelPool:
         """Whether a role has any model."""
         return bool(self.settings.specs(role))
 
-    def choose(self, need: Need, scope: Scope) -> list[ModelChoice]:
-        """The models of a role for a question in this scope; see `agentmem.models.choice.choose`."""
+    def choose(self, need: Need, scope: Scope, calls: Calls | None = None) -> list[ModelChoice]:
+        """The models of a role for a question in this scope; see `agentmem.models.choice.choose`.
+
+        `calls`, of the scope, are read when it is first asked here for a role whose policy goes by what was learned:
+        what other processes saw counts as if it had been seen here.
+        """
+        if calls is not None and self._goes_by_learning(need.role):
+            self._learn(calls)
         candidates = [self._candidates[spec] for spec in self.settings.specs(need.role)]
         return choose(need, scope, candidates, self.settings)
+
+    def _goes_by_learning(self, role: str) -> bool:
+        return self.settings.policy(role) != "order"
+
+    def _learn(self, calls: Calls) -> None:
+        """Take in how the models did, once for each scope. Whoever asks there meanwhile waits, and nothing is asked
+        before: so no call of this pool, which it has counted itself, is among what is read."""
+        with self._learning:
+            if calls.home in self._learned:
+                return
+            self._learned.add(calls.home)  # even if it cannot be read: later on, its own calls would be among them
+            at = now()
+            try:
+                listed = calls.listed(_LOOKED_AT, since=at - _LOOKED_BACK)
+            except AgentMemError as error:
+                log.warning("how models did before cannot be read, and does not count: %s", error)
+                return
+            for call in listed:
+                candidate = self._candidates.get(call.model)
+                # A role that goes by its order may have been asked here by now, and never looks at it.
+                if candidate is not None and call.outcome != "open" and self._goes_by_learning(call.role):
+                    age = (at - call.at).total_seconds()
+                    candidate.standing(call.role).saw(call.outcome == "done", call.ms / 1_000, age=age)
 
     def candidate(self, spec: str) -> Candidate:
         return self._candidates[spec]

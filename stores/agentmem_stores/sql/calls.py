@@ -32,6 +32,10 @@ class SqlCalls:
         self._scope = scope
         self._writer = ledger.jobs_writer
 
+    @property
+    def home(self) -> str:
+        return f"{self._ledger.identity} {self._scope}"
+
     def begin(self, call: Call, limits: Sequence[Limit] = ()) -> None:
         scope_id = self._ledger.made(self._scope)
 
