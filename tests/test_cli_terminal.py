@@ -51,6 +51,21 @@ def hostile(tmp_path: Path, environ: dict[str, str]) -> dict[str, str]:
     return environ
 
 
+def test_a_prompt_goes_into_a_file_as_it_is_and_is_harmless_on_a_terminal(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "prompts").mkdir()
+    own = tmp_path / "prompts" / "reply.md"
+    own.write_text(f"---\nversion: 1\nrole: reply\n---\n{{{{persona}}}}\n{HOSTILE}\n", encoding="utf-8")
+    (tmp_path / "agentmem.toml").write_text('[models]\nprompts = "prompts"\n')
+    argv = [AGENTMEM, "models", "prompts", "reply"]
+    piped = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, check=True)
+    assert piped.stdout == own.read_bytes()
+    screen = on_terminal(argv, cwd=tmp_path, environ=environ)
+    assert HARMLESS in screen.text
+    assert clean(screen.text.replace("\r\n", "\n")) == screen.text.replace("\r\n", "\n")
+
+
 READS = (
     ["recall", "alarm", "--explain"],
     ["recall", "alarm", "--why"],

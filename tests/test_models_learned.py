@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,6 +65,23 @@ def standing(pool: ModelPool, model: str, role: str = "reply") -> tuple[float, f
     """How often its answers were usable, to 1 %, and how long they took."""
     one = pool.candidate(model).standing(role)
     return round(one.success, 2), round(one.seconds, 3)
+
+
+@contextmanager
+def heard(memory: Memory, call: Callable[[str], object]) -> Iterator[None]:
+    """`call` is called before each query of the calls that the memory puts to its database."""
+    ledger = memory._opened.ledger
+    assert isinstance(ledger, SqlLedger)
+
+    def hear(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if "FROM calls" in statement:
+            call(statement)
+
+    event.listen(ledger._database.engine, "before_cursor_execute", hear)
+    try:
+        yield
+    finally:
+        event.remove(ledger._database.engine, "before_cursor_execute", hear)
 
 
 # ── another process ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,27 +220,28 @@ def test_what_this_pool_saw_itself_is_never_counted_again(opened: Callable[..., 
     assert standing(other, "first")[0] == round(6 / 6.5, 2), "another pool has seen none of it"
 
 
-def test_threads_that_ask_at_once_count_it_once(opened: Callable[..., Memory]) -> None:
-    with opened() as memory:
-        for scope in range(4):
-            for _ in range(50):
-                noted(memory.scope(f"user:{scope}"), "first", "failed")
+def test_threads_that_ask_at_once_count_it_once_and_whoever_comes_second_waits_for_it(
+    opened: Callable[..., Memory],
+) -> None:
     pool = models()
     memory = opened(pool)
-    begin, wrong = threading.Barrier(16), list[list[str]]()
+    for _ in range(50):
+        noted(memory, "first", "failed")
+    found: list[list[str]] = []
+    others = [threading.Thread(target=lambda: found.append(order(memory))) for _ in range(8)]
 
-    def ask(number: int) -> None:
-        begin.wait()
-        if (found := order(memory.scope(f"user:{number % 4}"))) != ["second", "first"]:
-            wrong.append(found)
+    def meanwhile(_: str) -> None:
+        for other in others:
+            other.start()
+        for other in others:
+            other.join(0.05)  # in vain: they wait for what is just being read
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == [], "who comes second waits until it is known"
-    assert standing(pool, "first") == (round(4 / 204.5, 2), 0.0)
+    with heard(memory, meanwhile):
+        found.append(order(memory))
+    for other in others:
+        other.join()
+    assert found == [["second", "first"]] * 9
+    assert standing(pool, "first") == (round(4 / 54.5, 2), 0.0)
 
 
 # ── what it costs ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,18 +254,11 @@ def test_it_takes_one_query_for_each_scope_and_none_for_an_order(
     memory = opened(models(policy))
     noted(memory, "first", "failed")
     noted(memory.scope("user:ana"), "first", "failed")
-    ledger, asked = memory._opened.ledger, list[str]()
-    assert isinstance(ledger, SqlLedger)
-
-    def hear(connection: object, cursor: object, statement: str, *_: object) -> None:
-        if "FROM calls" in statement:
-            asked.append(statement)
-
-    event.listen(ledger._database.engine, "before_cursor_execute", hear)
-    for scope in (memory, memory.scope("user:ana")):
-        for _ in range(3):
-            order(scope)
-    event.remove(ledger._database.engine, "before_cursor_execute", hear)
+    asked: list[str] = []
+    with heard(memory, asked.append):
+        for scope in (memory, memory.scope("user:ana")):
+            for _ in range(3):
+                order(scope)
     assert len(asked) == 2 * queries
 
 
