@@ -48,7 +48,7 @@ __all__ = ["Memory"]
 
 T = TypeVar("T")
 _NONE: tuple[str, ...] = ()  # a default to tell from what was given; CPython has but one empty tuple
-_CONTEXT_POOL = 64  # hits that a packed context chooses from, at least
+_CONTEXT_POOL = 32  # hits that a packed context chooses from, at least: as many as one search brings up
 _SHORT_LINE = 40  # tokens of a short turn as it is quoted
 
 
