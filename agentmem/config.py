@@ -99,8 +99,8 @@ class Settings:
         is not set. `cwd` and `environ` replace the process's own folder and variables.
         """
         folder = Path.cwd() if cwd is None else cwd
-        layers = [_flags(flags or {}), _variables(os.environ if environ is None else environ)]
         files = config_files(folder)
+        layers = [_flags(flags or {}), _variables(os.environ if environ is None else environ)]
         layers += [_file(path, origin) for path, origin in files]
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
@@ -110,11 +110,15 @@ class Settings:
                 origins[key] = "default"
             else:
                 values[key], origins[key] = found
-        tables = [(table, path, origin) for path, origin in files if (table := _models(path)) is not None]
-        table, where, origin = tables[0] if tables else ({}, Path(), "")
+        tables = [(at, table) for at, (path, _) in enumerate(files) if (table := _models(path)) is not None]
+        at, table = tables[0] if tables else (0, {})
+        path, origin = files[at]
         if tables:
             origins[MODELS] = origin
-        models = ModelSettings.read(table, str(where), values.get("model", ""))
+        models = ModelSettings.read(table, str(path), values.get("model", ""))
+        named = next((rank for rank, layer in enumerate(layers) if "embedder" in layer), len(layers))
+        if models.embedder and named > len(layers) - len(files) + at:  # in one file the key `embedder` goes first
+            values["embedder"], origins["embedder"] = models.embedder, f"[models.roles] of {origin}"
         return cls(**values, models=models, origins=origins)
 
     def items(self) -> list[tuple[str, str, str]]:

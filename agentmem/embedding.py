@@ -2,9 +2,11 @@
 
 An embedder turns texts into vectors and nothing else. Its `id` names model, dimension and version: vectors are kept
 under it, and vectors of two ids are never compared. Opening an embedder must be cheap and must never reach the
-network; weights are loaded at the first `embed`. More methods are optional: `embed_cue`, for models that embed a
-question otherwise than a text, and `close`; `embed_tokens`, for those that give each
-token a vector too.
+network; weights are loaded at the first `embed`. More is optional: `embed_cue`, for models that embed a question
+otherwise than a text; `embed_tokens`, for those that give each token a vector too; `embed_counted`, for those whose
+server counts tokens; and `close`. `is_local = True` says that what is embedded stays on this machine, and
+`in_process = True` that it stays in this process, so that nothing is noted of it. One that says neither is taken to be
+elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from agentmem.errors import EmbeddingError
 from agentmem.records import Record
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "WITHHELD",
     "AnyEmbedder",
+    "CountingEmbedder",
     "CueEmbedder",
     "Embedder",
     "LangChainEmbeddings",
     "TokenEmbedder",
     "Tokens",
+    "counting_embedder",
     "cue_embedded",
     "embed_checked",
     "embed_tokens_checked",
@@ -84,6 +89,21 @@ class TokenEmbedder(Embedder, Protocol):
         ...
 
 
+class CountingEmbedder(Embedder, Protocol):
+    """An embedder that knows how many tokens it is charged for."""
+
+    def estimate(self, texts: Sequence[str]) -> int:
+        """The tokens that embedding them takes, on the high side, before they are sent."""
+        ...
+
+    def embed_counted(
+        self, texts: Sequence[str], count: Callable[[int], None], *, cue: bool = False
+    ) -> NDArray[np.float32]:
+        """As `embed`, or with `cue` as `embed_cue`; `count` is given the tokens of each request that was answered, also
+        when a later one fails."""
+        ...
+
+
 class LangChainEmbeddings(Protocol):
     """What LangChain calls an embedding model: `embedders.langchain.LangChainEmbedder` makes an embedder of it."""
 
@@ -93,6 +113,7 @@ class LangChainEmbeddings(Protocol):
 
 
 AnyEmbedder: TypeAlias = Embedder | LangChainEmbeddings
+WITHHELD: Final = b"-"  # in place of a digest, beside a row of zeros: the text was not sent, and may be some day
 _TOKENS = 256  # of a text: what a pasted book costs in room and in time
 
 # Not strftime: a program's locale must not change what a vector is made from.
@@ -143,6 +164,12 @@ def cue_embedded(embedder: Embedder, text: str, *, tokens: bool = True) -> tuple
 def token_embedder(embedder: Embedder) -> TokenEmbedder | None:
     """The embedder, if it gives its tokens' vectors too."""
     return cast(TokenEmbedder, embedder) if callable(getattr(embedder, "embed_tokens", None)) else None
+
+
+def counting_embedder(embedder: Embedder) -> CountingEmbedder | None:
+    """The embedder, if it counts its tokens."""
+    counts = all(callable(getattr(embedder, name, None)) for name in ("estimate", "embed_counted"))
+    return cast(CountingEmbedder, embedder) if counts else None
 
 
 def embed_tokens_checked(embedder: TokenEmbedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[Tokens]]:

@@ -129,7 +129,8 @@ class Memory(Minding):
 
     @property
     def embedder(self) -> Embedder:
-        return self._opened.embedder
+        """The embedder that this memory was opened with, as this scope may ask it."""
+        return self._opened.embedder_of(self._scope)
 
     @property
     def url(self) -> str:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final, cast
 
 from agentmem import values, verbs
@@ -114,7 +115,8 @@ class Minding:
     def router(self) -> MemoryRouter:
         """What decides which stores of this scope a question is put to, which a memory concerns, and which language
         model is asked for what."""
-        return MemoryRouter(self._ledger, lambda: self._installed, self._routes, self._pool)
+        embedder = partial(self._opened.embedder_choice, self._scope)
+        return MemoryRouter(self._ledger, lambda: self._installed, self._routes, self._pool, embedder)
 
     @property
     def models(self) -> BoundModels:
@@ -237,7 +239,7 @@ class Minding:
         store = cast(Repeating, self.stores["repeats"])
         if vector is None and self.familiarity(record.text) >= FAMILIAR:  # else it is new, without a vector
             with suppress(EmbeddingError):  # then by its words
-                vector = self.host.embed([embedding_text(record)])[0].tolist()
+                vector = self.host.embed([embedding_text(record)], [record.kind])[0].tolist()
         found = store.repeated(record.text, vector, kind=record.kind, speaker=record.speaker, role=record.role)
         if found is None:
             return None

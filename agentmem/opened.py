@@ -20,7 +20,10 @@ from agentmem.embedding import AnyEmbedder, Embedder, open_embedder
 from agentmem.errors import AgentMemError, EmbeddingError, InvalidInput, LedgerError, MemoryClosed
 from agentmem.exposure import Exposure
 from agentmem.index import Index, Progress, Site
+from agentmem.jobs import Bookkeeping
 from agentmem.ledger import Durability, Ledger, ScopedLedger, Serving, vectors_cursor
+from agentmem.models.choice import ModelChoice, Need
+from agentmem.models.embedding import BoundEmbedder, candidate_of, in_process
 from agentmem.models.pool import AnyModels, ModelPool
 from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.stores import Stores
@@ -63,8 +66,8 @@ def open_ledger(location: str | PathLike[str], *, create: bool = True, durabilit
 class Opened:
     """Shared by every handle, whatever its scope. Safe to use from several threads.
 
-    `embedder` is the one asked for. Recalls in a scope are answered by the vectors of the one that serves it, which
-    is another until `reindex vectors` has made this one's complete.
+    `embedder` is the one asked for; `embedder_of` is how a scope may ask it. Recalls in a scope are answered by the
+    vectors of the one that serves it, which is another until `reindex vectors` has made this one's complete.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Opened:
         self.ledger = ledger
         self.embedder = embedder
         self.spec = spec
+        self._candidate = candidate_of(embedder, spec, self.models.settings)
         self._tokens = late_interaction
         self._opened_embedder = bool(spec)  # one that was handed over stays its owner's to close
         self.index, _, self._index_argument = index.partition(":")
@@ -167,11 +171,14 @@ class Opened:
             return view
 
     def _made(self, ledger: ScopedLedger, serving: Serving) -> View:
-        embedder = self.embedder if serving.embedder == self.embedder.id else self._reopened(serving)
+        mine = serving.embedder == self.embedder.id
+        embedder = self.embedder_of(ledger.scope) if mine else self._reopened(serving)
         try:
             _ = embedder.dimension
         except EmbeddingError as error:  # one that must embed something to know
-            log.warning("recall goes by words alone: %s. %s", error, error.way_out)
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                log.warning("recall goes by words alone: %s. %s", error, error.way_out)
             embedder = _Absent(embedder.id)
         self.check_open()
         indexing = Indexing(partial(self._index_of, ledger, embedder), partial(self._exact, ledger, embedder))
@@ -249,13 +256,28 @@ class Opened:
             )
         return found or _Absent(serving.embedder)
 
+    def embedder_of(self, scope: Scope) -> Embedder:
+        """The embedder asked for, as this scope may ask it."""
+        return self.embedder if in_process(self.embedder) else self._bound(scope)
+
+    def _bound(self, scope: Scope) -> BoundEmbedder:
+        kept = self.ledger.bind(scope)
+        calls = kept.calls if isinstance(kept, Bookkeeping) else None
+        return BoundEmbedder(self.embedder, self._candidate, self.models.settings, scope, calls)
+
+    def embedder_choice(self, scope: Scope, need: Need) -> ModelChoice:
+        """Whether the embedder asked for may be asked in this scope for what is needed, and why."""
+        return self._bound(scope).choice(need)
+
     def embeddings(self, scope: Scope) -> Embeddings:
         """The vectors of the embedder asked for, serving or not."""
         self.check_open()
-        return Embeddings(self.ledger.bind(scope), self.embedder, self.spec, tokens=self._tokens)
+        return Embeddings(self.ledger.bind(scope), self.embedder_of(scope), self.spec, tokens=self._tokens)
 
     def reembed(self, scope: Scope, progress: Progress | None = None) -> int:
-        """Embed every text anew by the embedder asked for; how many. Its vectors answer once they are complete."""
+        """Embed every text anew by the embedder asked for; how many. Its vectors answer once they are complete.
+        NotAsked when they cannot be made here."""
+        self._bound(scope).check()  # or the vectors that are there would go, and none come
         embeddings, ledger = self.embeddings(scope), self.ledger.bind(scope)
         old, new = self.view(scope).embeddings.serving.embedder, self.embedder.id
         if old == new:

@@ -20,6 +20,7 @@ from agentmem.jobs import calls_of
 from agentmem.ledger import ScopedLedger
 from agentmem.models.choice import ModelChoice, Need
 from agentmem.models.pool import ModelPool
+from agentmem.models.settings import EMBED
 from agentmem.recall.hearing import Fault, Said, Voice
 from agentmem.recall.signal import Question
 from agentmem.recall.signals.repeated import Repeated, once
@@ -161,7 +162,7 @@ class _Once:
 
 class MemoryRouter:
     """The router of the ledger's scope. `stores` gives those of it; `routes` are its rules, by a store's name; `models`
-    those that may be asked here."""
+    those that may be asked here, and `embedder` tells of the memory's own whether it may be."""
 
     def __init__(
         self,
@@ -169,11 +170,13 @@ class MemoryRouter:
         stores: Callable[[], Stores],
         routes: Mapping[str, Route] = ROUTES,
         models: ModelPool | None = None,
+        embedder: Callable[[Need], ModelChoice] | None = None,
     ) -> None:
         self._ledger = ledger
         self._given = stores
         self.routes = routes
         self._models = models
+        self._embedder = embedder
 
     @cached_property
     def _stores(self) -> Stores:
@@ -182,7 +185,10 @@ class MemoryRouter:
 
     def models(self, need: Need) -> list[ModelChoice]:
         """Whom to put what is needed to, in order, and why; then those that may not be asked: for privacy, for want of
-        room in their context, or because they failed of late. [] when no model is set for the role."""
+        room in their context, or because they failed of late. [] when no model is set for the role. That of the role
+        `embed` is the memory's embedder."""
+        if need.role == EMBED:
+            return [] if self._embedder is None else [self._embedder(need)]
         if self._models is None:
             return []
         return self._models.choose(need, self._ledger.scope, calls_of(self._ledger))

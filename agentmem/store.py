@@ -203,8 +203,12 @@ class Host(Protocol):
         """float32[n, dimension], of length 1, in the order asked; a row of zeros where there is none."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32[n, dimension], of length 1. EmbeddingError."""
+    def embed(self, texts: Sequence[str], kinds: Collection[str] | None = None) -> NDArray[np.float32]:
+        """float32[n, dimension], of length 1. EmbeddingError; of an embedder that may not be sent this, NotAsked.
+
+        `kinds` are those of the memories whose words are in the texts. None stands for any: then an embedder elsewhere
+        is not asked while any kind is private.
+        """
         ...
 
     def asked(self, cue: Cue) -> NDArray[np.float32] | None:

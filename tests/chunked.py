@@ -27,6 +27,7 @@ class Topics:
 
     id = "topics-16-v1"
     dimension = 16
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = np.zeros((len(texts), 16), np.float32)

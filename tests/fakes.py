@@ -16,6 +16,7 @@ class TinyEmbedder:
 
     id = "tiny-8-v1"
     dimension = DIMENSION
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         digests = [hashlib.blake2b(text.encode(), digest_size=4 * DIMENSION).digest() for text in texts]
@@ -28,6 +29,7 @@ class DigestEmbedder:
 
     id = "digest-16-v1"
     dimension = 16
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]

@@ -158,8 +158,8 @@ class Loopback:
 
     `key` is what it wants to see, "" for anybody. `longest` (characters) and `most` (texts) refuse a request as
     OpenAI and text-embeddings-inference do. `base64=False` sends numbers, whatever is asked. `shortens=False` ignores
-    `dimensions`. `left` is set when a client went away while it was waited for. May be stopped, and started again on
-    the same port.
+    `dimensions`. `prompt_tokens` is what it says that texts took, None for nothing, and `charged` the sum of it. `left`
+    is set when a client went away while it was waited for. May be stopped, and started again on the same port.
     """
 
     def __init__(self, *, dimension: int = 8, model: str = "any") -> None:
@@ -170,6 +170,8 @@ class Loopback:
         self.most = 2048
         self.base64 = True
         self.shortens = True
+        self.prompt_tokens: Callable[[list[str]], object] = lambda texts: None
+        self.charged = 0
         self.script: deque[Reply] = deque()
         self.asked: list[Asked] = []
         self.stopped = threading.Event()
@@ -250,4 +252,8 @@ class Loopback:
             for index, row in enumerate(rows)
         ]
         data.reverse()  # the order is said by the index alone
-        return Reply(body={"object": "list", "model": asked.body["model"], "data": data, "usage": {}})
+        told = self.prompt_tokens(texts)
+        with self._lock:
+            self.charged += told if isinstance(told, int) else 0
+        usage = {} if told is None else {"prompt_tokens": told, "total_tokens": told}
+        return Reply(body={"object": "list", "model": asked.body["model"], "data": data, "usage": usage})

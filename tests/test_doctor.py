@@ -244,6 +244,7 @@ def strangers_embedder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         "import os, numpy as np\n"
         "class Strange:\n"
         "    id = 'strange-v1'\n"
+        "    in_process = True\n"
         "    def __init__(self):\n"
         "        if 'opening' in os.environ['STRANGE_SAYS']:\n"
         "            from agentmem.errors import EmbeddingError\n"

@@ -32,6 +32,7 @@ class WordEmbeddings(Embeddings):
     """As an integration is made: a question is embedded under another sign than a text, as E5 wants it."""
 
     model_name = "org/words-v2"
+    is_local = True
 
     def __init__(self, size: int = 16) -> None:
         self.width = size  # not a name that says a dimension

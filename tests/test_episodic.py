@@ -39,6 +39,7 @@ class Words:
 
     id = "words-64-v1"
     dimension = 64
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = np.zeros((len(texts), self.dimension), np.float32)

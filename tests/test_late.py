@@ -45,6 +45,7 @@ class WordEmbedder:
 
     id = "words-12-v1"
     dimension = WIDTH
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.array([one.vector for one in self.embed_tokens(texts)], np.float32).reshape(len(texts), WIDTH)

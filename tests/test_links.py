@@ -38,6 +38,7 @@ class Topics:
 
     id = "topics-512-v1"
     dimension = 512
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = np.zeros((len(texts), self.dimension), np.float32)

@@ -528,6 +528,7 @@ class Down:
 
     id = "down-8-v1"
     dimension = 8
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         raise EmbeddingError("no answer")

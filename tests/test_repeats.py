@@ -35,6 +35,7 @@ class Aimed:
 
     id = "aimed-8-v1"
     dimension = 8
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -129,7 +129,7 @@ class _Host:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._host, name)
 
-    def embed(self, texts: Sequence[str]) -> Any:
+    def embed(self, texts: Sequence[str], kinds: Collection[str] | None = None) -> Any:
         from agentmem.embedding import embed_checked
 
         return embed_checked(self._embedder, texts)

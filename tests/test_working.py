@@ -33,6 +33,7 @@ class Tagged:
 
     id = "tagged-256-v1"
     dimension = 256
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> Rows:
         rows = np.zeros((len(texts), self.dimension), np.float32)

@@ -84,6 +84,8 @@ class HashEmbedder:
     1024 find 3 in 100 more than 512 alone, and the same in the fusion with BM25.
     """
 
+    in_process: Final = True
+
     def __init__(self, dimension: int | str = 512) -> None:
         size = int(dimension) if isinstance(dimension, int) or re.fullmatch("[0-9]{1,4}", dimension) else 0
         if not 64 <= size <= 8192 or size % 8:

@@ -70,6 +70,22 @@ class LangChainEmbedder:
                 self._dimension = made.shape[1]
             return self._dimension
 
+    @property
+    def dimension_known(self) -> bool:
+        """Whether `dimension` can be told without a text being embedded."""
+        return self._dimension is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the object says so, or names a server that is on this machine; one that says nothing is elsewhere."""
+        said, server = getattr(self._embeddings, "is_local", None), _first(self._embeddings, _SERVER, str)
+        if said is not None or server is None:
+            return said is True
+        try:
+            return address_of(server).is_local
+        except InvalidInput:
+            return False
+
     def __repr__(self) -> str:
         return f"LangChainEmbedder({self._id!r})"
 

@@ -57,6 +57,8 @@ def open_minilm(argument: str = "") -> SentenceEmbedder:
 class SentenceEmbedder:
     """Unit vectors by the model in one folder. Threads may share it; the first `embed` loads, the others wait."""
 
+    in_process: Final = True
+
     def __init__(self, model: ModelFolder) -> None:
         self._model = model
         self._loaded: OnnxEncoder | _TorchEncoder | None = None

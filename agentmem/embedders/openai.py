@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from agentmem.address import model_name, model_spelled
 from agentmem.endpoint import Answer, Endpoint, TooLong
 from agentmem.errors import EmbeddingError, InvalidInput
+from agentmem.models.calls import sound_count
+from agentmem.recall.pack import estimate_tokens
 
 if TYPE_CHECKING:
     import openai
@@ -142,6 +144,11 @@ class OpenAIEmbedder:
     def dimension(self) -> int:
         return self._dimension
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its server is on this machine."""
+        return self._endpoint.is_local
+
     def __repr__(self) -> str:
         return f"OpenAIEmbedder({self.id!r})"
 
@@ -151,17 +158,28 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[len(texts), dimension], as the server made them. EmbeddingError, with the way out, if it does not."""
-        return self._embedded(texts, _PATIENCE_S)
+        return self._embedded(texts, _PATIENCE_S, _uncounted)
 
     def embed_cue(self, text: str) -> NDArray[np.float32]:
         """float32[dimension]: the same vector, but given up sooner, because somebody waits for an answer."""
-        row: NDArray[np.float32] = self._embedded([text], _CUE_PATIENCE_S)[0]
+        row: NDArray[np.float32] = self._embedded([text], _CUE_PATIENCE_S, _uncounted)[0]
         return row
 
-    def _embedded(self, texts: Sequence[str], patience: float) -> NDArray[np.float32]:
+    def estimate(self, texts: Sequence[str]) -> int:
+        """The tokens of what would be sent, on the high side."""
+        return sum(estimate_tokens(text) for _, batch in self._batches(texts) for text in batch)
+
+    def embed_counted(
+        self, texts: Sequence[str], count: Callable[[int], None], *, cue: bool = False
+    ) -> NDArray[np.float32]:
+        """As `embed` or `embed_cue`. `count` is given the tokens of each request that was answered: as the server
+        counts them, or else as estimated."""
+        return self._embedded(texts, _CUE_PATIENCE_S if cue else _PATIENCE_S, count)
+
+    def _embedded(self, texts: Sequence[str], patience: float, count: Callable[[int], None]) -> NDArray[np.float32]:
         matrix = np.zeros((len(texts), self._dimension), dtype=np.float32)
         for rows, batch in self._batches(texts):
-            matrix[rows] = self._asked(batch, patience)
+            matrix[rows] = self._asked(batch, patience, count)
         return matrix
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
@@ -182,16 +200,18 @@ class OpenAIEmbedder:
         if batch:
             yield rows, batch
 
-    def _asked(self, texts: list[str], patience: float) -> NDArray[np.float32]:
+    def _asked(self, texts: list[str], patience: float, count: Callable[[int], None]) -> NDArray[np.float32]:
         try:
-            return self._read(self._request(texts, patience), len(texts))
+            answer = self._request(texts, patience)
+            count(_tokens_of(answer, texts))  # before it is read: one that cannot be used is charged for too
+            return self._read(answer, len(texts))
         except TooLong:
             if len(texts) == 1 and len(texts[0]) <= _SHORTEST:
                 raise
         if len(texts) == 1:
-            return self._asked([texts[0][: len(texts[0]) // 2]], patience)
+            return self._asked([texts[0][: len(texts[0]) // 2]], patience, count)
         half = len(texts) // 2
-        return np.concatenate([self._asked(texts[:half], patience), self._asked(texts[half:], patience)])
+        return np.concatenate([self._asked(part, patience, count) for part in (texts[:half], texts[half:])])
 
     def _request(self, texts: list[str], patience: float) -> Any:
         def call(client: openai.OpenAI) -> Answer:
@@ -249,6 +269,17 @@ class OpenAIEmbedder:
 
     def _odd(self, how: str, way_out: str) -> EmbeddingError:
         return EmbeddingError(f"{self._endpoint.place} answered for {self._model} {how}", way_out=way_out)
+
+
+def _uncounted(tokens: int) -> None:
+    """For whoever does not ask."""
+
+
+def _tokens_of(answer: Any, texts: Sequence[str]) -> int:
+    """The tokens that an answer is charged for."""
+    usage = answer.get("usage") if isinstance(answer, Mapping) else None
+    told = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+    return told if sound_count(told) else sum(map(estimate_tokens, texts))
 
 
 def _settled(model: str, given: int | None) -> int:

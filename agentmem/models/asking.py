@@ -24,7 +24,6 @@ from agentmem.models.pool import ModelPool
 from agentmem.models.prompts import Prompt
 from agentmem.models.question import Asking, Question
 from agentmem.records import Scope
-from agentmem.values import now
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -180,12 +179,7 @@ class BoundModels:
 
     def limits(self, at: datetime | None = None) -> list[Limit]:
         """The budgets that hold in this scope, each since the day began."""
-        at = now() if at is None else at
-        day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        return [
-            Limit(path, day, budget.tokens, budget.picos)
-            for path, budget in self.pool.settings.budgets_of(self._scope).items()
-        ]
+        return self.pool.settings.limits(self._scope, at)
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from agentmem.records import Scope
 from agentmem.values import new_id, now
 
-__all__ = ["PICO", "Call", "Calls", "Limit", "Outcome", "Spent", "Usage", "money"]
+__all__ = ["PICO", "Call", "Calls", "Limit", "Outcome", "Spent", "Usage", "money", "sound_count"]
 
 PICO: Final = 10**12
+_MOST_TOKENS: Final = 10**8  # of one message: ten times the largest context there is
 Outcome: TypeAlias = Literal["open", "done", "failed", "refused"]
 
 
 def money(picos: int) -> float:
     """In the unit that prices are given in."""
     return picos / PICO
+
+
+def sound_count(told: object) -> TypeGuard[int]:
+    """Whether tokens as a server counts them can be: a number below 0 would give back what others have spent."""
+    return isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _MOST_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

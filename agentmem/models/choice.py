@@ -145,12 +145,13 @@ class Breaker:
 
 @dataclass
 class Candidate:
-    """A model of the pool, as far as choosing it goes."""
+    """A model of the pool, or an embedder, as far as choosing it goes. `priced`: what it costs is known."""
 
     model: str
     local: bool
     terms: Terms
     context: int | None
+    priced: bool = False
     breaker: Breaker = field(default_factory=Breaker)
     standings: dict[str, Standing] = field(default_factory=dict)
 
@@ -182,7 +183,7 @@ def _refused(need: Need, scope: Scope, one: Candidate, settings: ModelSettings) 
         return "it is not on this machine, and AGENTMEM_OFFLINE is on"
     if not one.local and (why := settings.private.forbids(scope, need.kinds)):
         return why
-    if not one.local and one.model not in settings.terms and settings.counts_money(scope):
+    if not one.local and not one.priced and settings.counts_money(scope):
         return "money is budgeted, and what it costs is not known"
     if one.context is not None and (over := need.tokens_in + need.tokens_out - one.context) > 0:
         return f"the prompt is {over:,} tokens over its {one.context:,}"

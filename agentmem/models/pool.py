@@ -19,7 +19,17 @@ from agentmem.models.cache import AnswerCache
 from agentmem.models.calls import Calls
 from agentmem.models.choice import Candidate, ModelChoice, Need, choose
 from agentmem.models.prompts import Prompts
-from agentmem.models.settings import POLICIES, ROLES, Budget, ModelSettings, Policy, Privacy, Terms, stays_here
+from agentmem.models.settings import (
+    CHAT_ROLES,
+    EMBED,
+    POLICIES,
+    Budget,
+    ModelSettings,
+    Policy,
+    Privacy,
+    Terms,
+    stays_here,
+)
 from agentmem.records import Scope
 from agentmem.values import now
 
@@ -70,11 +80,14 @@ class ModelPool:
             prompts=settings.prompts if prompts is None else Path(prompts),
         )
         for role, policy in self.settings.policies.items():
-            if role not in ROLES or policy not in POLICIES:
+            _no_embedder(role)
+            if role not in CHAT_ROLES or policy not in POLICIES:
                 raise InvalidInput(
                     f"there is no policy {policy!r:.40} for the role {role!r:.40}",
-                    way_out=f"Policies: {', '.join(POLICIES)}. Roles: {', '.join(ROLES)}.",
+                    way_out=f"Policies: {', '.join(POLICIES)}. Roles: {', '.join(CHAT_ROLES)}.",
                 )
+        for role in self.settings.roles:
+            _no_embedder(role)
         self.prompts = Prompts(self.settings.prompts)
         self.cache = AnswerCache()
         self._opened: set[str] = set()
@@ -175,8 +188,9 @@ class ModelPool:
         if not isinstance(models, Mapping):
             return ModelSettings(default=self._named(models))
         for role in models:
-            if role not in (*ROLES, _ALL):
-                raise InvalidInput(f"there is no role {role!r}", way_out=f"Roles: {', '.join(ROLES)}.")
+            _no_embedder(role)
+            if role not in (*CHAT_ROLES, _ALL):
+                raise InvalidInput(f"there is no role {role!r}", way_out=f"Roles: {', '.join(CHAT_ROLES)}.")
         roles = {role: self._named(given) for role, given in models.items()}
         return ModelSettings(default=roles.pop(_ALL, ()), roles=roles)
 
@@ -201,11 +215,19 @@ class ModelPool:
         profile = getattr(model, "profile", None) or {}
         context = terms.context if terms.context is not None else profile.get("max_input_tokens")
         local = terms.local if terms.local is not None else _stays_here(spec, model)
-        return Candidate(spec, local, terms, context)
+        return Candidate(spec, local, terms, context, priced=spec in self.settings.terms)
 
 
 def _stays_here(spec: str, model: BaseChatModel | None) -> bool:
     return stays_here(spec) if model is None else bool(getattr(model, "is_local", False))
+
+
+def _no_embedder(role: object) -> None:
+    if role == EMBED:
+        raise InvalidInput(
+            "an embedder is no model of a pool: a memory has one, since vectors of two are never compared",
+            way_out="Name it where the memory is opened: Memory.open(…, embedder=…).",
+        )
 
 
 def _by_scope(budgets: Mapping[Scope | str | None, Budget]) -> dict[Scope | None, Budget]:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from agentmem.errors import AgentMemError, InvalidInput, ModelError
 from agentmem.models.answer import text_of
-from agentmem.models.calls import Call, Calls, Limit
+from agentmem.models.calls import Call, Calls, Limit, sound_count
 from agentmem.models.choice import ModelChoice, Need
 from agentmem.models.faults import as_model_error
-from agentmem.models.settings import ROLES, Terms
+from agentmem.models.settings import CHAT_ROLES, EMBED, Terms
 from agentmem.recall.pack import estimate_tokens
 from agentmem.records import Scope
 from agentmem.values import plain_text, whole_number, words
@@ -39,7 +39,6 @@ __all__ = ["Asking", "Question", "tokens_of"]
 
 _PER_MESSAGE: Final = 8  # tokens around each message of a chat
 _SETTLING_S: Final = 2.0  # that a model which was stopped has to say so
-_MOST_TOKENS: Final = 10**8  # of one message: ten times the largest context there is
 _END: Final = object()
 
 log = logging.getLogger("agentmem")
@@ -71,11 +70,13 @@ class Asking:
         cause: str = "",
         prompt: str = "",
     ) -> Self:
-        """InvalidInput for an unknown role, for no messages, and for what cannot be noted."""
+        """InvalidInput for a role that no chat has, for no messages, and for what cannot be noted."""
         from langchain_core.messages import BaseMessage, HumanMessage
 
-        if role not in ROLES:
-            raise InvalidInput(f"there is no role {role!r}", way_out=f"Roles: {', '.join(ROLES)}.")
+        if role == EMBED:
+            raise InvalidInput("an embedder answers no chat", way_out=f"Ask one of: {', '.join(CHAT_ROLES)}.")
+        if role not in CHAT_ROLES:
+            raise InvalidInput(f"there is no role {role!r}", way_out=f"Roles: {', '.join(CHAT_ROLES)}.")
         given = [HumanMessage(messages)] if isinstance(messages, str) else list(messages)
         if not given or not all(isinstance(message, BaseMessage) for message in given):
             raise InvalidInput("messages must be a text, or a list of LangChain messages with one at least")
@@ -303,9 +304,7 @@ def _message_of(piece: Any) -> Any:
 
 
 def _usage_of(piece: Any) -> tuple[int, int] | None:
-    """Tokens in and out as the model says; None where it says nothing, or nothing that can be: a number below 0 would
-    give back what others have spent."""
+    """Tokens in and out as the model says; None where it says nothing, or nothing that can be."""
     used = _message_of(piece).usage_metadata or {}
     told = used.get("input_tokens"), used.get("output_tokens")
-    sound = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _MOST_TOKENS for n in told)
-    return cast("tuple[int, int]", told) if sound else None
+    return cast("tuple[int, int]", told) if all(map(sound_count, told)) else None

@@ -13,20 +13,35 @@ import os.path
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 from agentmem.address import address_of
 from agentmem.errors import ConfigError, InvalidInput
-from agentmem.models.calls import PICO
+from agentmem.models.calls import PICO, Limit
 from agentmem.records import Scope
-from agentmem.values import many, words
+from agentmem.values import many, now, words
 
-__all__ = ["POLICIES", "ROLES", "Budget", "ModelSettings", "Policy", "Privacy", "Role", "Terms", "stays_here"]
+__all__ = [
+    "CHAT_ROLES",
+    "EMBED",
+    "POLICIES",
+    "ROLES",
+    "Budget",
+    "ModelSettings",
+    "Policy",
+    "Privacy",
+    "Role",
+    "Terms",
+    "stays_here",
+]
 
 T = TypeVar("T")
 Role: TypeAlias = Literal["reply", "extract", "summarise", "plan", "judge", "embed"]
 ROLES: Final[tuple[str, ...]] = get_args(Role)
+EMBED: Final = "embed"  # the role of the embedder: one for a memory, which answers no chat
+CHAT_ROLES: Final = tuple(role for role in ROLES if role != EMBED)
 Policy: TypeAlias = Literal["order", "local-first", "remote-first", "cheapest", "learned"]
 POLICIES: Final[tuple[str, ...]] = get_args(Policy)
 _EVERYWHERE: Final = "*"  # how a budget of the whole ledger is spelled
@@ -95,8 +110,9 @@ _NOTHING_PRIVATE: Final = Privacy()
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """`roles`: the models of a role, by spec, in order. `default`: those of a role that is not named. `prompts`: the
-    folder of a user's own prompts; `told`: what the file says, for `items`."""
+    """`roles`: the models of a role, by spec, in order. `default`: those of a role that is not named. `embedder`: the
+    one that `[models.roles]` names, "" for none; whoever opens the memory hands it over. `prompts`: the folder of a
+    user's own prompts; `told`: what the file says, for `items`."""
 
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default: tuple[str, ...] = ()
@@ -104,6 +120,7 @@ class ModelSettings:
     terms: Mapping[str, Terms] = field(default_factory=dict)
     budgets: Mapping[Scope | None, Budget] = field(default_factory=dict)
     private: Privacy = _NOTHING_PRIVATE
+    embedder: str = ""
     prompts: Path | None = None
     told: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -112,7 +129,7 @@ class ModelSettings:
         return list(self.told.items())
 
     def specs(self, role: str) -> tuple[str, ...]:
-        return self.roles.get(role, self.default)
+        return () if role == EMBED else self.roles.get(role, self.default)
 
     def policy(self, role: str) -> Policy:
         return self.policies.get(role, "order")
@@ -120,6 +137,12 @@ class ModelSettings:
     def budgets_of(self, scope: Scope) -> dict[Scope | None, Budget]:
         """The budgets that hold in a scope: its own, those of scopes around it, and the whole ledger's."""
         return {path: one for path, one in self.budgets.items() if path is None or scope[: len(path)] == path}
+
+    def limits(self, scope: Scope, at: datetime | None = None) -> list[Limit]:
+        """The budgets that hold in a scope, each since the day began."""
+        at = now() if at is None else at
+        day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        return [Limit(path, day, one.tokens, one.picos) for path, one in self.budgets_of(scope).items()]
 
     def counts_money(self, scope: Scope) -> bool:
         return any(budget.money is not None for budget in self.budgets_of(scope).values())
@@ -135,8 +158,21 @@ class ModelSettings:
         budgets = found.table("models.budgets", given.get("budgets", {}))
         private = found.table("models.private", given.get("private", {}), ("scopes", "kinds"))
         prompts = found.maybe("models.prompts", given.get("prompts"), found.folder)
+        if EMBED in policies:
+            raise found.fault(
+                f"models.policies.{EMBED} decides nothing: a memory has one embedder",
+                "Take it out: vectors of two embedders are never compared, so there is none to choose.",
+            )
+        named = {role: found.texts(f"models.roles.{role}", specs) for role, specs in roles.items()}
+        embedders = named.pop(EMBED, ())
+        if len(embedders) > 1 or (EMBED in roles and not embedders):
+            raise found.fault(
+                f"models.roles.{EMBED} names {len(embedders)} embedders, and a memory has one",
+                f'Write {EMBED} = "SPEC": vectors of two are never compared, and `agentmem reindex vectors` moves from '
+                "one to another.",
+            )
         return cls(
-            roles={role: found.texts(f"models.roles.{role}", specs) for role, specs in roles.items()},
+            roles=named,
             default=(default,) if default else (),
             policies={role: found.policy(f"models.policies.{role}", policy) for role, policy in policies.items()},
             terms={spec: found.terms(f"models.terms.{spec!r}", told) for spec, told in terms.items()},
@@ -153,6 +189,7 @@ class ModelSettings:
                 ],
                 found.texts("models.private.kinds", private.get("kinds", [])),
             ),
+            embedder=embedders[0] if embedders else "",
             prompts=prompts,
             told=dict(_leaves("models", given if prompts is None else {**given, "prompts": str(prompts)})),
         )

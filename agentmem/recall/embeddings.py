@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.embedding import (
+    WITHHELD,
     Embedder,
     embed_checked,
     embed_tokens_checked,
@@ -25,6 +26,7 @@ from agentmem.embedding import (
 from agentmem.errors import EmbeddingError, MemoryClosed
 from agentmem.index import Progress
 from agentmem.ledger import ScopedLedger, Serving, Transaction, Vectors, vectors_cursor
+from agentmem.models.embedding import NotAsked, about, withheld
 from agentmem.recall.tokens import packed
 from agentmem.records import Record
 
@@ -50,6 +52,7 @@ class Embeddings:
         self.serving = Serving(embedder.id, spec)
         self.reach = 0
         self.closed = False  # set it, and nothing more is written
+        self._told = False
         self._working = threading.Lock()
 
     @property
@@ -79,9 +82,10 @@ class Embeddings:
         """Embed what has no vector for its text, batch by batch; the number of texts embedded.
 
         Returns once all is embedded up to `until` (None: the journal's head now), or between two batches when `stop`
-        says so.
+        says so. While the budget does not hold a batch, smaller ones are tried, down to a text.
         """
         until = self.ledger.head() if until is None else until
+        size = _BATCH
         # `stored` is the ledger's word, read again before and after each batch: others may move it on, or drop all
         # vectors and set it back. `cursor` may run ahead of it over changes that were none of this scope's.
         stored = cursor = self.cursor
@@ -92,10 +96,18 @@ class Embeddings:
             with self._working:
                 if (standing := self.cursor) != stored:
                     stored = cursor = standing
-                delta = self.ledger.changed(cursor, _BATCH)
-                cursor = delta.head
-                if delta.records or delta.gone:
-                    done += self._embed([r for r in delta.records if r.state == "live"], (stored, cursor))
+                delta = self.ledger.changed(cursor, size)
+                if not delta.records and not delta.gone:
+                    cursor = delta.head
+                else:
+                    try:
+                        done += self._embed([r for r in delta.records if r.state == "live"], (stored, delta.head))
+                    except EmbeddingError as error:
+                        if isinstance(error, NotAsked) and error.fewer and size > 1:
+                            size //= 2
+                            continue
+                        self.reach = max(self.reach, cursor)  # what was embedded before is found by its vectors
+                        raise
                     before, stored = stored, self.cursor
                     cursor = stored
                     if stored < before and not self._wanted():
@@ -116,16 +128,21 @@ class Embeddings:
         known = self.ledger.vectors(self.embedder.id, list(texts))
         current = dict(zip(known.positions.tolist(), known.digests, strict=True))
         missing = sorted(position for position, digest in digests.items() if current.get(position) != digest)
+        wanting = frozenset(missing)
+        held = self._held_back([record for record in records if record.position in wanting])
         matrix = np.zeros((len(missing), self.embedder.dimension), np.float32)
         tokens = [b""] * len(missing)
-        for i, row in enumerate(self._rows([texts[position] for position in missing])):
+        sent = [i for i, position in enumerate(missing) if position not in held]
+        kinds = {record.kind for record in records} - withheld(self.embedder)
+        for i, row in zip(sent, self._rows([texts[missing[i]] for i in sent], kinds), strict=True):
             if row is not None:
                 matrix[i], tokens[i] = row
                 continue
             # Its row stays zero, near to nothing: an older vector would speak for words that an edit took away.
             id = next(record.id for record in records if record.position == missing[i])
             log.warning("%s cannot embed record %s, which is found by its words alone", self.embedder.id, id)
-        made = Vectors(np.array(missing, np.int64), [digests[position] for position in missing], matrix, tokens)
+        told = [WITHHELD if position in held else digests[position] for position in missing]
+        made = Vectors(np.array(missing, np.int64), told, matrix, tokens)
 
         def keep(transaction: Transaction) -> None:
             if transaction.serving() is None:  # the first vectors here
@@ -135,31 +152,51 @@ class Embeddings:
         if self.closed:  # while the embedder was at it
             raise MemoryClosed("this memory was closed", way_out="Open it again: Memory.open(path).")
         self.ledger.transact(keep)
-        return len(missing)
+        return len(sent)
 
-    def _rows(self, texts: list[str]) -> list[_Row | None]:
+    def _held_back(self, records: list[Record]) -> set[int]:
+        """The positions of records whose words the embedder is never sent. Their rows stay zero too."""
+        kinds = withheld(self.embedder)
+        held = {record.position for record in records if record.kind in kinds}
+        if held and not self._told:
+            self._told = True
+            log.warning(
+                "%s is not sent memories of kind %s, which are found by their words alone. "
+                "Once they may be sent, `agentmem doctor --fix` embeds them.",
+                self.embedder.id,
+                ", ".join(sorted({record.kind for record in records if record.position in held})),
+            )
+        return held
+
+    def _rows(self, texts: list[str], kinds: Collection[str]) -> list[_Row | None]:
         """A row and the tokens of each text, None for one that the embedder refuses while it takes others.
 
-        When it takes none of three tried alone, the fault is its own: EmbeddingError, and all are tried again later.
+        When it takes none of three tried alone, the fault is its own: EmbeddingError, and all are tried again later, as
+        when it is not asked at all.
         """
+        embedder = about(self.embedder, "texts", kinds)
         try:
-            return list(self._embedded(texts)) if texts else []
+            return list(self._embedded(embedder, texts)) if texts else []
+        except NotAsked:
+            raise
         except EmbeddingError:
             tried = sorted({0, len(texts) // 2, len(texts) - 1})
-            if all(self._alone(texts[i]) is None for i in tried):
+            if all(self._alone(embedder, texts[i]) is None for i in tried):
                 raise
-        return [self._alone(text) for text in texts]
+        return [self._alone(embedder, text) for text in texts]
 
-    def _alone(self, text: str) -> _Row | None:
+    def _alone(self, embedder: Embedder, text: str) -> _Row | None:
         try:
-            return self._embedded([text])[0]
+            return self._embedded(embedder, [text])[0]
+        except NotAsked:  # the budget is used up meanwhile
+            raise
         except EmbeddingError:
             return None
 
-    def _embedded(self, texts: list[str]) -> list[_Row]:
-        speaking = token_embedder(self.embedder) if self.tokens else None
+    def _embedded(self, embedder: Embedder, texts: list[str]) -> list[_Row]:
+        speaking = token_embedder(embedder) if self.tokens else None
         if speaking is None:
-            return [(row, b"") for row in embed_checked(self.embedder, texts)]
+            return [(row, b"") for row in embed_checked(embedder, texts)]
         rows, said = embed_tokens_checked(speaking, texts)
         return [(row, packed(one.tokens)) for row, one in zip(rows, said, strict=True)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +19,7 @@ from agentmem.embedding import Embedder, embed_checked
 from agentmem.errors import AgentMemError
 from agentmem.index import Matches
 from agentmem.ledger import Draft, Reader, ScopedLedger
+from agentmem.models.embedding import about
 from agentmem.recall.engine import embedded
 from agentmem.recall.hearing import PATIENCE_S, Fault, Said, of_this_scope
 from agentmem.recall.view import View
@@ -93,8 +94,8 @@ class ScopeHost:
             rows[found] = known.matrix[places[found]]
         return rows
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return embed_checked(self.embedder, list(texts))
+    def embed(self, texts: Sequence[str], kinds: Collection[str] | None = None) -> NDArray[np.float32]:
+        return embed_checked(about(self.embedder, "a store's texts", kinds), list(texts))
 
     def asked(self, cue: Cue) -> NDArray[np.float32] | None:
         return embedded(self._view(), cue)[0]

@@ -22,6 +22,7 @@ from agentmem.embedding import cue_embedded
 from agentmem.errors import EmbeddingError, IndexUnavailable, LedgerError, MemoryClosed
 from agentmem.index import Index, Progress
 from agentmem.ledger import Delta, ScopedLedger
+from agentmem.models.embedding import NotAsked, about
 from agentmem.recall.corpus import Corpus
 from agentmem.recall.embeddings import Embeddings
 from agentmem.recall.pause import Pause
@@ -37,6 +38,7 @@ __all__ = ["Indexing", "View"]
 log = logging.getLogger("agentmem")
 _WINDOW = 10_000  # changes taken in at once when a scope is first asked: bounds what is held beside the arrays
 PATIENCE_S = 2.0  # how long a recall waits for texts to be embedded before it goes by the words of the rest
+_BY_WORDS = "recall goes by words alone: %s. %s"
 _SYNC_AT = 1_000  # vectors waiting from which an index is asked to put them away
 
 
@@ -169,6 +171,9 @@ class View:
         """As `Embeddings.embed`; when that fails, the recalls of the next seconds do not try it."""
         try:
             done = self.embeddings.embed(until, progress, stop)
+        except NotAsked as error:  # nor will it be asked about a cue
+            self._embedder_pause.failed(_BY_WORDS, error, error.way_out)
+            raise
         except (LedgerError, EmbeddingError) as error:
             self._embedder_pause.failed("recall goes on without the newest vectors: %s", error)
             raise
@@ -360,9 +365,10 @@ class View:
         if not self._embedder_pause.over:
             return None, None
         try:
-            vector, tokens = cue_embedded(self.embeddings.embedder, text, tokens=self.embeddings.tokens)
+            asked = about(self.embeddings.embedder, "cue", ())
+            vector, tokens = cue_embedded(asked, text, tokens=self.embeddings.tokens)
         except EmbeddingError as error:
-            self._embedder_pause.failed("recall goes by words alone: %s. %s", error, error.way_out)
+            self._embedder_pause.failed(_BY_WORDS, error, error.way_out)
             return None, None
         return vector, None if tokens is None else Said(tokens.spans, Matches(tokens.tokens, self.tokens))
 

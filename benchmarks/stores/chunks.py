@@ -52,6 +52,7 @@ class _Frames:
 
     id = "frames-64"
     dimension = _DIMENSION
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.zeros((len(texts), _DIMENSION), np.float32)

@@ -158,6 +158,7 @@ class _Flat:
 
     id = "flat-2-v1"
     dimension = 2
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.ones((len(texts), 2), np.float32)

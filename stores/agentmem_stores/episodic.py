@@ -11,9 +11,11 @@ second term is 0; where it names no time, the third counts back from now.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +26,7 @@ from agentmem.blas import product
 from agentmem.cues import Cue, Hit
 from agentmem.errors import InvalidInput
 from agentmem.feedback import VERB, Feedback
+from agentmem.models.embedding import NotAsked
 from agentmem.recall.corpus import micros, moment
 from agentmem.recall.dates import spans_in
 from agentmem.records import Change, Record
@@ -33,8 +36,11 @@ from agentmem.verbs import required
 from agentmem_stores.allocator import QUOTAS, STRATEGIES, AdaptiveMemoryAllocator, Buffer, Quota, Rows, budgets
 from agentmem_stores.places import Distances, PlaceMap, Where, parts_of
 from agentmem_stores.projection import Event, Fold, experienced
+from agentmem_stores.summaries import Embed, by_hash
 
 __all__ = ["EpisodicMemory", "Lesson", "Neighbour", "Settings", "Sighting", "Visit"]
+
+log = logging.getLogger("agentmem")
 
 _DAY: Final = 86_400_000_000  # microseconds
 _READ: Final = 64  # records read at once for hits
@@ -518,9 +524,11 @@ class EpisodicMemory(Fold):
         cursor = self._cursor
         if self._advice is None or self._advice[0] != cursor:
             lessons = self.lessons()
-            allocator = AdaptiveMemoryAllocator(embed=self.host.embed)
-            for lesson in lessons:
-                allocator.observe(*lesson)
+            try:
+                allocator = _taught(lessons, partial(self.host.embed, kinds=()))
+            except NotAsked as error:
+                log.info("tasks are compared by hashed words: %s", error)
+                allocator = _taught(lessons, by_hash)
             self._advice = cursor, allocator, lessons
         return self._advice[1:]
 
@@ -533,6 +541,13 @@ class EpisodicMemory(Fold):
             return Report("nobody said yet what was useful")
         best = max(held, key=held.__getitem__)
         return Report(f"of {useful} memories found useful {best} would hold {held[best]}", {"useful": useful, **held})
+
+
+def _taught(lessons: Sequence[Lesson], embed: Embed) -> AdaptiveMemoryAllocator:
+    allocator = AdaptiveMemoryAllocator(embed=embed)
+    for lesson in lessons:
+        allocator.observe(*lesson)
+    return allocator
 
 
 def _set(options: Settings, given: Mapping[str, Any]) -> Settings:

@@ -22,6 +22,7 @@ from agentmem.errors import EmbeddingError, InvalidInput
 from agentmem.feedback import VERB as FEEDBACK
 from agentmem.feedback import Feedback
 from agentmem.ledger import Delta, Draft, Reader
+from agentmem.models.embedding import withheld
 from agentmem.recall.corpus import micros, moment
 from agentmem.recall.text import WORD, fold
 from agentmem.records import Change, Record
@@ -255,7 +256,8 @@ class RehearsalMemory(WithoutVectors):
             due = due[due <= self.host.reach]  # what has no vector yet cannot come back
             # The newest has age 1. The same journal draws the same.
             chosen = self._schedule.choose(np.arange(len(due), 0, -1), left, np.random.default_rng(self._cursor))
-            records = self.host.ledger.at(due[np.sort(chosen)].tolist())
+            away = withheld(self.host.embedder)  # what is never sent is found by its words alone
+            records = [one for one in self.host.ledger.at(due[np.sort(chosen)].tolist()) if one.kind not in away]
         counts = {"due": len(due), "rehearsed": 0, "found": 0, "lost": 0}
         if not records:
             return Report("nothing to do", counts)
@@ -284,7 +286,8 @@ class RehearsalMemory(WithoutVectors):
             rarity.update({*_words(record.text[:LONGEST])})
         views = [(record.position, view) for record in records for view in views_of(record, rarity)[: self._views]]
         told = {record.position: (0, 0) for record in records}
-        for (position, _), vector in zip(views, self.host.embed([view for _, view in views]), strict=True):
+        rows = self.host.embed([view for _, view in views], {record.kind for record in records})
+        for (position, _), vector in zip(views, rows, strict=True):
             near = self.host.nearest(vector, AMONG).positions if vector.any() else ()
             found, of = told[position]
             told[position] = found + int(position in near), of + 1

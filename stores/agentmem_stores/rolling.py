@@ -11,14 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from agentmem.embedders.hashing import HashEmbedder
-from agentmem.embedding import embed_checked
 from agentmem.errors import InvalidInput
 from agentmem.recall.pack import quote
 from agentmem.store import Models
@@ -28,6 +23,7 @@ from agentmem_stores.summaries import (
     LONGEST,
     SENTENCES,
     Embed,
+    by_hash,
     central,
     line,
     sentences,
@@ -124,7 +120,7 @@ class RecurrentSummarizer:
     def __init__(self, models: Models | None = None, *, words: int = WORDS, embed: Embed | None = None) -> None:
         self._models = models
         self.words = whole_number(words, "words", 1)
-        self._embed = embed if embed is not None else _by_hash
+        self._embed = embed if embed is not None else by_hash
 
     def step(
         self,
@@ -231,15 +227,6 @@ class RecurrentSummarizer:
         done = [Edit("drop", every[row], "others say more of what was said") for row in range(old) if row not in stays]
         done += [Edit("add", every[row], "it says much of what was said") for row in taken if row >= old]
         return self._within(memory, [every[row] for row in taken], done)
-
-
-@cache
-def _hashing() -> HashEmbedder:
-    return HashEmbedder()
-
-
-def _by_hash(texts: Sequence[str]) -> NDArray[np.float32]:
-    return embed_checked(_hashing(), texts)
 
 
 def _short(reason: str) -> str:

@@ -22,7 +22,7 @@ from agentmem_stores.chunking import print_of
 from agentmem_stores.conversations import Rows
 from agentmem_stores.projection import experienced
 from agentmem_stores.rolling import PIECE, Passage, RecurrentSummarizer, RollingMemory
-from agentmem_stores.summaries import mark
+from agentmem_stores.summaries import mark, or_by_hash
 
 __all__ = ["SOURCES", "Done", "Job", "Made", "Run", "print_between", "rolls", "told"]
 
@@ -166,7 +166,7 @@ class Run:
     def __init__(self, host: Host, models: Models | None, words: int) -> None:
         self._host = host
         self._model = RecurrentSummarizer(models, words=words) if models else None
-        self._extract = RecurrentSummarizer(words=words, embed=host.embed)
+        self._extract = RecurrentSummarizer(words=words, embed=or_by_hash(host.embed))
         self._left = BY_MODEL if models else BY_EXTRACT
         self.fault: AgentMemError | None = None
         self.counts = dict.fromkeys(("by a model", "unusable", "cut", "refused", "ignored"), 0)

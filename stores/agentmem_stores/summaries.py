@@ -11,15 +11,18 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import datetime
+from functools import cache
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem import verbs
-from agentmem.embedding import embedding_text, unit_rows
+from agentmem.embedders.hashing import HashEmbedder
+from agentmem.embedding import embed_checked, embedding_text, unit_rows
 from agentmem.errors import AgentMemError, InvalidInput, NoModel
 from agentmem.ledger import Draft, Reader
+from agentmem.models.embedding import NotAsked
 from agentmem.recall.pack import estimate_tokens, quote
 from agentmem.recall.text import UNSPACED
 from agentmem.records import Record, RecordFields, Source
@@ -37,10 +40,12 @@ __all__ = [
     "Embed",
     "Made",
     "Summariser",
+    "by_hash",
     "central",
     "extract",
     "line",
     "mark",
+    "or_by_hash",
     "rewritten",
     "sentences",
     "telling",
@@ -69,6 +74,29 @@ _NEARLY: Final = 0.75
 _BREAK: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")  # between two sentences
 _NUMBER: Final = re.compile(r"\d+")
 _AGAIN: Final = "\n\nA summary that was given before cannot be used: {}. Give another."
+
+
+@cache
+def _hashing() -> HashEmbedder:
+    return HashEmbedder()
+
+
+def by_hash(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of hashed words, float32[n, 512] of length 1: they need nobody."""
+    return embed_checked(_hashing(), texts)
+
+
+def or_by_hash(embed: Embed) -> Embed:
+    """The same, for texts that are compared with each other: by hashed words when the embedder may not be asked."""
+
+    def embedded(texts: Sequence[str]) -> NDArray[np.float32]:
+        try:
+            return embed(texts)
+        except NotAsked as error:
+            log.info("sentences are chosen by hashed words: %s", error)
+            return by_hash(texts)
+
+    return embedded
 
 
 def extract(records: Sequence[Record], embed: Embed, tokens: int = TOKENS) -> str:
@@ -238,7 +266,7 @@ class Summariser:
         stand for good. `vectors` are the records' own, float32[n, dimension]. EmbeddingError."""
         made = self._asked(of, records, vectors) if self._models is not None and self.fault is None else None
         if made is None and self.fault is None:
-            made = Made(of, records, extract(records, self._embed))
+            made = Made(of, records, extract(records, or_by_hash(self._embed)))
         return made
 
     def _asked(self, of: str, records: Sequence[Record], vectors: NDArray[np.float32]) -> Made | None:
@@ -273,7 +301,11 @@ class Summariser:
         It tells another subject, not another talk: of 33 stretches of LoCoMo by MiniLM all summaries of their own pass,
         none of market news, and four in five of those of other conversations."""
         mean = unit_rows(vectors.mean(axis=0, dtype=np.float32)[None])[0]
-        [told] = self._embed([embedding_text(made.record)])
+        try:
+            [told] = self._embed([embedding_text(made.record)])
+        except NotAsked as error:  # then it stands by what else was checked
+            log.info("what a summary is about is not checked: %s", error)
+            return True
         return float(told @ mean) >= _NEARLY * float((vectors @ mean).min())
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,13 @@ class Invocation:
 
     def progress(self, label: str) -> Progress:
         return Progress(label, quiet=self.quiet)
+
+    def embed_waiting(self, memory: Memory) -> None:
+        """Embed what waits, visibly. What the embedder may not be sent waits on, which has been logged."""
+        from agentmem.models.embedding import NotAsked
+
+        with suppress(NotAsked), self.progress("embedding") as progress:
+            memory.flush(progress)
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Go on after a yes. A no ends the command, as INTERRUPTED; where nobody can be asked it is a usage error."""

@@ -58,8 +58,7 @@ def consolidate(invocation: Invocation, names: tuple[str, ...]) -> None:
     and undo takes it back.
     """
     with invocation.open() as memory:
-        with invocation.progress("embedding") as progress:
-            memory.flush(progress)
+        invocation.embed_waiting(memory)
         reports = memory.consolidate(*names)
     if invocation.json:
         emit_json({"reports": {name: {"summary": r.summary, "counts": dict(r.counts)} for name, r in reports.items()}})

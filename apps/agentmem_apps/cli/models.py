@@ -36,14 +36,12 @@ def models() -> None:
 @pass_invocation
 def models_list(invocation: Invocation) -> None:
     """List each role's models, in the order in which they would be asked here, and why."""
-    from agentmem.models.choice import ModelChoice, Need
-    from agentmem.models.settings import ROLES
+    from agentmem.models.choice import Need
+    from agentmem.models.settings import EMBED, ROLES
 
     with invocation.open() as memory:
-        chosen = {role: memory.router.models(Need(role)) for role in ROLES if role != "embed"}
-        embedder = ModelChoice(memory.embedder.id, "the setting embedder")
-    none = not any(chosen.values())
-    chosen["embed"] = [embedder]
+        chosen = {role: memory.router.models(Need(role)) for role in ROLES}
+    none = not any(choices for role, choices in chosen.items() if role != EMBED)
     if invocation.json:
         emit_json({"roles": {role: [asdict(choice) for choice in choices] for role, choices in chosen.items()}})
         return

@@ -41,8 +41,7 @@ def sleep(invocation: Invocation, dry_run: bool) -> None:
             return
         from agentmem.worker import Worker
 
-        with invocation.progress("embedding") as progress:
-            memory.flush(progress)
+        invocation.embed_waiting(memory)
         reports = memory.consolidate()
         worked = Worker(memory).run()
     if invocation.json:

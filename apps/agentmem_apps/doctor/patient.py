@@ -89,4 +89,5 @@ def _opened(settings: Settings, scope: Scope, embedder: str) -> Opened:
         create=False,
         durability=settings.durability,
         late_interaction=settings.late_interaction == "on",
+        models=settings.models,
     )

@@ -7,17 +7,20 @@ embeds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.embedding import Embedder, embed_checked, embedding_text, text_digest
+from agentmem.embedding import WITHHELD, Embedder, embed_checked, embedding_text, text_digest
 from agentmem.errors import AgentMemError, LedgerError
 from agentmem.index import Progress
 from agentmem.ledger import Reader, ScopedLedger, Transaction, Vectors, vectors_cursor
+from agentmem.models.choice import Need
+from agentmem.models.embedding import NotAsked, about, withheld
+from agentmem.models.settings import EMBED
 from agentmem.records import Scope
 from agentmem_apps.cli.output import plural
 from agentmem_apps.doctor.contents import NO_TEXT
@@ -35,10 +38,11 @@ _REINDEX = "agentmem reindex vectors"
 @dataclass(slots=True)
 class Survey:
     """Positions of live records that await their vector, have none though they should, one of other words, or one
-    that no embedder made (not of length 1 or 0, or not of its dimension)."""
+    that no embedder made (not of length 1 or 0, or not of its dimension). `withheld`: those that are not sent."""
 
     live: int = 0
     waiting: int = 0
+    withheld: int = 0
     missing: list[int] = field(default_factory=list)
     stale: list[int] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
@@ -49,20 +53,25 @@ class Survey:
 
     @property
     def embedded(self) -> int:
-        return self.live - self.waiting - self.wrong
+        return self.live - self.waiting - self.withheld - self.wrong
 
 
 def embedder(patient: Patient) -> Iterator[Finding]:
     """Whether the embedder asked for, and each that serves, answers, and with vectors like those kept."""
     if patient.embedder_fault is not None:
         yield failed("embedder", patient.embedder_fault)
-    asked = {} if patient.embedder_fault else {patient.opened.embedder.id: patient.opened.embedder}
-    used = {**asked, **{one.id: one for one in (patient.view(scope).embeddings.embedder for scope in patient.scopes)}}
+    asked = {} if patient.embedder_fault else {patient.opened.embedder.id: patient.opened.embedder_of(patient.bound)}
+    scopes = sorted(patient.scopes, key=lambda scope: _refused(patient, scope) == "")  # one that may ask speaks for all
+    used = {**asked, **{one.id: one for one in (patient.view(scope).embeddings.embedder for scope in scopes)}}
     for one in used.values():
         try:
             if not one.dimension:  # absent: `others` tells what that means
                 continue
-            embed_checked(one, ["is anybody there?"])
+            embed_checked(about(one, "doctor", ()), ["is anybody there?"])
+        except NotAsked as error:
+            means = "what has no vector is found by its words alone"
+            yield Finding("embedder", "warning", f"{error}; {means}", error.way_out)
+            continue
         except AgentMemError as error:
             means = "texts that are new are found by their words alone until it answers again"
             yield Finding("embedder", "fault", f"{error}; {means}", error.way_out)
@@ -78,6 +87,12 @@ def embedder(patient: Patient) -> Iterator[Finding]:
             )
         else:
             yield Finding("embedder", "ok", f"{one.id} answers with {one.dimension} dimensions")
+
+
+def _refused(patient: Patient, scope: Scope) -> str:
+    """Why the embedder asked for may not be asked in a scope; "" when it may."""
+    choice = patient.opened.embedder_choice(scope, Need(EMBED))
+    return choice.why if choice.refused else ""
 
 
 def others(patient: Patient) -> Iterator[Finding]:
@@ -101,7 +116,7 @@ def others(patient: Patient) -> Iterator[Finding]:
             done = ""
             if asked in held:
                 with ledger.snapshot() as reader:
-                    survey = surveyed(reader, asked)
+                    survey = surveyed(reader, asked, withheld(patient.opened.embedder_of(scope)))
                 done = f" (so far {survey.embedded:,} of {survey.live:,} texts, which are kept)"
             yield Finding(
                 "embedder",
@@ -155,17 +170,21 @@ def _drop(ledger: ScopedLedger, name: str, _: Progress) -> str:
 
 def vectors(patient: Patient) -> Iterator[Finding]:
     """Whether each text has its vector, from the embedder that serves."""
-    live = waiting = wrong = 0
+    live = waiting = kept = wrong = 0
     for scope in patient.each("vectors"):
-        name = patient.view(scope).embeddings.embedder.id
+        serving = patient.view(scope).embeddings.embedder
         with patient.ledger(scope).snapshot() as reader:
-            survey = surveyed(reader, name)
-        live, waiting, wrong = live + survey.live, waiting + survey.waiting, wrong + survey.wrong
+            survey = surveyed(reader, serving.id, withheld(serving))
+        live, wrong = live + survey.live, wrong + survey.wrong
+        refused = serving.id == patient.opened.embedder.id and bool(_refused(patient, scope))
+        kept += survey.withheld + (survey.waiting if refused else 0)
+        waiting += 0 if refused else survey.waiting
         if survey.wrong:
             yield _wanting(patient, scope, survey)
     if not wrong:
         later = f"; the next recall embeds the other {waiting:,}" if waiting else ""
-        yield Finding("vectors", "ok", f"{live - waiting:,} of {plural(live, 'text')} embedded{later}")
+        later += f"; {kept:,} may not be sent to the embedder, and are found by their words alone" if kept else ""
+        yield Finding("vectors", "ok", f"{live - waiting - kept:,} of {plural(live, 'text')} embedded{later}")
 
 
 def _wanting(patient: Patient, scope: Scope, survey: Survey) -> Finding:
@@ -178,7 +197,7 @@ def _wanting(patient: Patient, scope: Scope, survey: Survey) -> Finding:
         )
         if positions
     ]
-    able = bool(patient.view(scope).embeddings.embedder.dimension)
+    able = bool(patient.view(scope).embeddings.embedder.dimension) and not _refused(patient, scope)
     again = Repair(f"embed {plural(survey.wrong, 'text')} again", partial(_embed_again, patient, scope, survey))
     return Finding(
         "vectors",
@@ -215,8 +234,8 @@ def _embed_again(patient: Patient, scope: Scope, survey: Survey, progress: Progr
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def surveyed(reader: Reader, embedder: str) -> Survey:
-    """Hold every live record against its vector."""
+def surveyed(reader: Reader, embedder: str, away: Collection[str] = ()) -> Survey:
+    """Hold every live record against its vector. Of the kinds that are kept away from the embedder none is missed."""
     survey = Survey()
     waiting = touched_since(reader, reader.cursor(vectors_cursor(embedder)))
     after = 0
@@ -230,8 +249,14 @@ def surveyed(reader: Reader, embedder: str) -> Survey:
         survey.live += len(records)
         survey.waiting += int(late.sum())
         kept = _kept(reader, embedder, list(wanted), survey.damaged)
+        unsent = {record.position for record in records if record.kind in away}
         for position, digest in wanted.items():
-            if position in kept and kept[position] != digest:
+            if kept.get(position) == WITHHELD:
+                if position in unsent:
+                    survey.withheld += 1
+                else:
+                    survey.missing.append(position)
+            elif position in kept and kept[position] != digest:
                 survey.stale.append(position)
             elif position not in kept and position not in survey.damaged[-_BATCH:]:
                 survey.missing.append(position)

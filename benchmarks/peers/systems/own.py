@@ -24,6 +24,8 @@ from benchmarks.peers.turns import Question, Turn
 class LookUp:
     """An embedder that knows the vector of every text it may be asked for."""
 
+    in_process = True
+
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
         self.id = f"given-{dimension}-v1"

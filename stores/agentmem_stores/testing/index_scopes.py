@@ -177,6 +177,7 @@ class _Letters:
 
     id = f"exam-letters-{DIMENSION}-v1"
     dimension = DIMENSION
+    in_process = True
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = [[text.count(letter) for letter in "abcdefghijklmnop"] for text in texts]

@@ -221,7 +221,8 @@ class _Nearness:
         """The new ones' vectors: the ledger has none of what is not written yet."""
         if self._vectors is None:
             try:
-                rows = self._host.embed([embedding_text(record) for record in self._new.values()])
+                new = self._new.values()
+                rows = self._host.embed([embedding_text(record) for record in new], {record.kind for record in new})
                 self._vectors = dict(zip(self._new, rows, strict=True))
             except EmbeddingError:
                 self._vectors = {}

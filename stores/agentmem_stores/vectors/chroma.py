@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.embedding import embedding_text, text_digest
+from agentmem.embedding import WITHHELD, embedding_text, text_digest
 from agentmem.errors import AgentMemError, IndexUnavailable
 from agentmem.index import Among, Matches, Progress, Site
 from agentmem.recall.corpus import micros
@@ -220,7 +220,7 @@ class ChromaIndex:
             standing = held.positions.tolist(), held.digests
             fits = np.array(
                 [
-                    digest == text_digest(embedding_text(live[position]))
+                    digest in (WITHHELD, text_digest(embedding_text(live[position])))
                     for position, digest in zip(*standing, strict=True)
                 ],
                 np.bool_,
