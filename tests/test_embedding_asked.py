@@ -21,7 +21,7 @@ from agentmem.models.calls import PICO, Call
 from agentmem.models.choice import ModelChoice, Need
 from agentmem.models.embedding import NotAsked
 from agentmem.models.pool import ModelPool
-from agentmem.models.settings import Budget, ModelSettings, Policy
+from agentmem.models.settings import Budget, ModelSettings
 from agentmem.records import Record, Scope
 from agentmem_apps.cli import app
 from tests.disks import filled_up, small_disk
@@ -374,12 +374,12 @@ def test_a_memory_has_one_embedder(folder: Path, table: str, told: str) -> None:
 
 
 def test_in_python_the_embedder_is_named_where_the_memory_is_opened(tmp_path: Path) -> None:
-    named: list[tuple[Any, dict[str, Policy]]] = [
-        ({"embed": "openai:m"}, {}),
+    tables: list[tuple[Any, Any]] = [
+        ({"embed": "openai:m"}, None),
         ("scripted:echo", {"embed": "cheapest"}),
-        (ModelSettings(roles={"embed": ("openai:m",)}), {}),
+        (ModelSettings(roles={"embed": ("openai:m",)}), None),
     ]
-    for models, policies in named:
+    for models, policies in tables:
         with pytest.raises(InvalidInput) as caught:
             ModelPool(models, policies=policies)
         assert "Memory.open(…, embedder=…)" in caught.value.way_out

@@ -242,3 +242,24 @@ def test_langchains_embeddings_are_where_their_server_is(url: str | None, goes: 
         assert bool(made.texts) is goes
         assert len(made.texts) == len(memory.calls.listed())
         assert goes == ("its dimension" in {call.cause for call in calls(memory)})
+
+
+def test_idle_time_work_of_a_private_scope_is_done_on_this_machine(opened: Opener, server: Loopback) -> None:
+    memory = opened(private=private("default"))
+    for n in range(120):
+        memory.add(f"On day {n} we sailed past the island number {n} and counted {n} gulls.", session="trip")
+    reports = memory.consolidate(now="2100-01-01T00:00:00Z")
+    assert [name for name, report in reports.items() if report.fault is not None] == []
+    assert any(record.kind == "summary" for record in memory.records())
+    assert server.asked == []
+
+
+def test_what_was_useful_is_still_learned_from_once_a_scope_is_private(opened: Opener, server: Loopback) -> None:
+    memory = opened()
+    memory.add_many({"text": text, "place": "the quay"} for text in TEXTS)
+    memory.feedback(memory.recall("when does the ferry leave?")[0], useful=True)
+    memory.flush()
+    memory = opened(private=private("default"))
+    server.asked.clear()
+    assert "of 1 memories found useful" in memory.consolidate("episodic")["episodic"].summary
+    assert server.asked == []

@@ -326,6 +326,7 @@ class Shy:
     """An embedder that must ask its server to know its own dimension."""
 
     id = "shy-512"
+    is_local = True
 
     def __init__(self) -> None:
         self.down = True
