@@ -47,9 +47,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "durability": "what an acknowledged write survives: process (a killed process) or power (a power cut)",
     "late_interaction": "whether the vectors of single words are kept, where the embedder gives them: on or off",
     "actor": "the name under which changes are journaled",
-    "model": "the language model of every role that [models.roles] does not name: openai:MODEL, http://HOST/v1#MODEL, "
-    "local:FOLDER; "
-    "none is needed",
+    "model": "the language model of every role that [models.roles] does not name, and of every role when it stands in "
+    "a stronger place: openai:MODEL, http://HOST/v1#MODEL, local:FOLDER; none is needed",
     "offline": "whether only what runs on this machine may be asked: on or off",
 }
 MODELS: Final = "models"  # the table of which models are asked for what: it stands in files alone
@@ -115,9 +114,13 @@ class Settings:
         path, origin = files[at]
         if tables:
             origins[MODELS] = origin
-        models = ModelSettings.read(table, str(path), values.get("model", ""))
-        named = next((rank for rank, layer in enumerate(layers) if "embedder" in layer), len(layers))
-        if models.embedder and named > len(layers) - len(files) + at:  # in one file the key `embedder` goes first
+        place = len(layers) - len(files) + at
+
+        def found_at(key: str) -> int:
+            return next((rank for rank, layer in enumerate(layers) if key in layer), len(layers))
+
+        models = ModelSettings.read(table, str(path), values.get("model", ""), above=found_at("model") < place)
+        if models.embedder and found_at("embedder") > place:  # in one file the key `embedder` goes first
             values["embedder"], origins["embedder"] = models.embedder, f"[models.roles] of {origin}"
         return cls(**values, models=models, origins=origins)
 

@@ -160,6 +160,28 @@ def test_memory_paths_expand_the_home_folder_and_are_relative_to_their_file(home
         load(home, {"memory": "~nobody-of-that-name/a.mem"})
 
 
+def test_a_model_in_a_stronger_place_than_the_roles_is_that_of_all_of_them(home: Path) -> None:
+    (home / "agentmem.toml").write_text(
+        """
+        model = "local:/models/other"
+        [models.roles]
+        reply = "local:/models/large"
+        judge = "local:/models/small"
+        embed = "hash:1024"
+        """
+    )
+    models = load(home).models
+    assert [models.specs(role) for role in ("reply", "judge", "plan")] == [
+        ("local:/models/large",),
+        ("local:/models/small",),
+        ("local:/models/other",),
+    ]
+    settings = load(home, {"model": "scripted:echo"})
+    assert {settings.models.specs(role) for role in ("reply", "judge", "plan")} == {("scripted:echo",)}
+    assert settings.embedder == "hash:1024"
+    assert [key for key, _, _ in settings.items()][len(MEANINGS) :] == ["models.roles.embed"]
+
+
 def test_each_key_under_models_that_is_set_is_listed_with_its_file(home: Path) -> None:
     user_config_file().write_text("[models.budgets]\n'*' = { tokens = 5 }\n")
     assert load(home).items()[len(MEANINGS) :] == [

@@ -148,8 +148,11 @@ class ModelSettings:
         return any(budget.money is not None for budget in self.budgets_of(scope).values())
 
     @classmethod
-    def read(cls, table: object, where: str, default: str = "") -> ModelSettings:
-        """The `[models]` table of a file. ConfigError names the file, the key and the nearest known one."""
+    def read(cls, table: object, where: str, default: str = "", *, above: bool = False) -> ModelSettings:
+        """The `[models]` table of a file. ConfigError names the file, the key and the nearest known one.
+
+        `default` is the model of all roles that the table does not name; when it stands `above`, of all roles.
+        """
         found = _Reader(where)
         given = found.table("models", table, ("roles", "policies", "terms", "budgets", "private", "prompts"))
         roles = found.table("models.roles", given.get("roles", {}), ROLES)
@@ -171,6 +174,9 @@ class ModelSettings:
                 f'Write {EMBED} = "SPEC": vectors of two are never compared, and `agentmem reindex vectors` moves from '
                 "one to another.",
             )
+        if above:
+            named = {}
+            given = {**given, "roles": {role: specs for role, specs in roles.items() if role == EMBED}}
         return cls(
             roles=named,
             default=(default,) if default else (),
