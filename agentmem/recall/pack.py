@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from string import ascii_letters
 from typing import TypeAlias
 
 from agentmem.cues import Context, Hit
@@ -32,7 +33,7 @@ _BEFORE, _AFTER = "\"'“‘(", ".,;:!…\"'”’)"  # what a word may wear; no
 _IDLE = frozenset(["actually", "also", "hello", "hey", "hi", "just", "oh", "really", "the", "very", "wow", "yeah"])
 _WHOLE, _NAME = 12, 8  # characters: an id up to the first stands whole, of a longer one the last
 _MOST_DATES = 5  # of one memory that was said again and again
-_NO_PROSE = re.compile("[^A-Za-z ]+")
+_PROSE = (ascii_letters + " ").encode()
 # A quoted memory as `_Line` writes it, whatever stands around it; what breaks off at the end of its line is one too.
 _STRING = r'"(?:[^"\\\r\n]++|\\.)*+(?:"|(?=[\r\n])|\Z)'
 _RECALLED = re.compile(
@@ -48,8 +49,8 @@ def estimate_tokens(text: str) -> int:
 
     A token for each digit and sign, for each 3 letters or spaces of ASCII, and for each character of other scripts.
     """
-    prose = len(_NO_PROSE.sub("", text))
-    return math.ceil(prose / 3) + len(text) - prose
+    others = len(text.encode("ascii", "replace").translate(None, _PROSE))
+    return math.ceil((len(text) - others) / 3) + others
 
 
 def quote(text: str) -> str:

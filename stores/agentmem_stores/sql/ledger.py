@@ -182,7 +182,7 @@ class SqlLedger:
         def make(connection: Connection) -> int:
             return (self.ids_of(connection, scope) or self.make_scope(connection, scope))[0]
 
-        known = self.glance(lambda connection: self.ids_of(connection, scope))
+        known = self._scope_ids.get(scope) or self.glance(lambda connection: self.ids_of(connection, scope))
         return self.writer.run(make, self.lock_of(scope)) if known is None else known[0]
 
     def lock_of(self, scope: Scope) -> str:
