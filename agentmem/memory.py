@@ -22,8 +22,8 @@ from agentmem import feedback, verbs
 from agentmem import undo as undoing
 from agentmem.cues import Context, Cue, Hit, Hits
 from agentmem.embedding import AnyEmbedder, Embedder
-from agentmem.errors import InvalidInput, RecordNotFound
-from agentmem.export import checked_states, every, record_lines, whole_file
+from agentmem.errors import InvalidInput
+from agentmem.export import record_lines, whole_file
 from agentmem.exposure import Capped
 from agentmem.feedback import Feedback
 from agentmem.index import Progress
@@ -38,7 +38,7 @@ from agentmem.recall.order import Located, before, located
 from agentmem.recall.pack import Count, counted, estimate_tokens, pack
 from agentmem.recall.presets import DEFAULT, Preset, preset
 from agentmem.recall.signal import Question
-from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, State, checked
+from agentmem.records import DEFAULT_SCOPE, Change, Place, Record, RecordFields, Scope, Source, checked
 from agentmem.stats import Stats
 from agentmem.suspicion import REVIEW
 from agentmem.values import Json, many, plain_text, whole_number
@@ -473,51 +473,6 @@ class Memory(Minding):
         """What was said of hits here and is not taken back, oldest first. It goes with a record that is erased."""
         with self._ledger.snapshot() as reader:
             yield from feedback.standing(reader)
-
-    def get(self, id: str) -> Record:
-        """The record with this id, in any state."""
-        return verbs.required(self._ledger, [id])[0]
-
-    def find(self, ending: str) -> Record:
-        """The record whose id is, or alone ends with, this text."""
-        if not plain_text(ending, "id"):
-            raise InvalidInput("no id was given")
-        exact = self._ledger.get([ending])
-        if exact:
-            return exact[0]
-        found = self._ledger.ids_ending(ending)
-        if len(found) > 1:
-            raise InvalidInput(f"{ending!r} ends more than one id", way_out="Give more of its characters.")
-        if not found:
-            raise RecordNotFound(f"no memory {ending!r} in this scope", way_out="`agentmem show` lists them.")
-        return self.get(found[0])
-
-    def records(self, *, states: Sequence[State] = ("live",)) -> Iterator[Record]:
-        """Every record in these states, in the order of writing."""
-        return every(lambda: self._ledger, checked_states(states))
-
-    def newest(self, n: int = 10, *, states: Sequence[State] = ("live",)) -> list[Record]:
-        """The `n` records written last, newest first."""
-        return self._ledger.newest(whole_number(n, "n"), states=checked_states(states))
-
-    def descendants(self, *ids: str) -> list[Record]:
-        """The records that were made from these, directly or not."""
-        return verbs.descendants(self._ledger, ids)
-
-    def history(self, id: str) -> list[Change]:
-        """Every change of one record, oldest first; also of one that an undo took away."""
-        changes = self._ledger.changes(record_id=plain_text(id, "id"))
-        if not changes:
-            raise RecordNotFound(f"no memory {id!r} in this scope")
-        return changes
-
-    def log(self, limit: int = 50, *, before: int | None = None, step: int | None = None) -> list[Change]:
-        """The newest changes of this scope, newest first; those with `seq < before`, or of one step alone."""
-        whole_number(limit, "limit")
-        for name, seq in (("before", before), ("step", step)):
-            if seq is not None:
-                whole_number(seq, name)
-        return self._ledger.changes(step=step, before=before, newest_first=True, limit=limit)
 
     def stats(self) -> Stats:
         view = self._opened.view(self._scope)

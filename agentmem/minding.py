@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, cast
 
 from agentmem import values, verbs
+from agentmem.browsing import Browsing
 from agentmem.dynamics import BELOW, Fading, fading
 from agentmem.embedding import embedding_text
 from agentmem.errors import EmbeddingError, InvalidInput, PluginError
@@ -54,7 +55,7 @@ _LONG: Final = 100_000  # days
 _TAKEN: Final = PARTS | {"repeated", "outdated", "vectors", "words"}  # parts of a hit, and what is built anew by name
 
 
-class Minding:
+class Minding(Browsing):
     """See `Memory`."""
 
     def __init__(

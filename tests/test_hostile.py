@@ -281,6 +281,8 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("undo", "force"): Slot(lambda m, t: ([c.verb for c in m.undo(force=[one(m) and t])], ["undo"]), whatever),
     ("records", "states"): Slot(lambda m, t: (list(m.records(states=[t])), None), never),  # type: ignore[list-item]
     ("newest", "states"): Slot(lambda m, t: (m.newest(states=[t]), None), never),  # type: ignore[list-item]
+    ("listing", "which"): Slot(lambda m, t: (len(m.listing(t)) >= 0, True), whatever),
+    ("listing", "order"): Slot(lambda m, t: (m.listing(order=t), None), never),  # type: ignore[arg-type]
     ("recall", "cue"): Slot(lambda m, t: (len(asked(m, cue=t)) <= 10, True), wordy),
     ("recall", "since"): Slot(lambda m, t: (asked(m, since=t), None), whatever),
     ("recall", "until"): Slot(lambda m, t: (asked(m, until=t), None), whatever),
@@ -322,6 +324,7 @@ NUMBERS = {
     ("locate", "k"): lambda m, n: m.locate("kept", n),
     ("context", "tokens"): lambda m, n: m.context("kept", n),
     ("newest", "n"): lambda m, n: m.newest(n),
+    ("listed", "positions"): lambda m, n: m.listed([n]),
     ("log", "limit"): lambda m, n: m.log(n),
     ("log", "before"): lambda m, n: m.log(before=n),
     ("log", "step"): lambda m, n: m.log(step=n),
@@ -357,6 +360,7 @@ NEITHER = {
     ("with_models", "models"),
     ("route", "routes"),
     ("fade", "dry_run"),
+    ("listing", "descending"),
 }
 
 

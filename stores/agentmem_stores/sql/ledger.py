@@ -17,10 +17,11 @@ from sqlalchemy import Connection, and_, delete, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from agentmem.errors import InvalidInput, LedgerError
+from agentmem.filters import Counted, Filter, Order
 from agentmem.ledger import Durability, Transaction
 from agentmem.records import Record, Scope
 from agentmem.verify import disagreements
-from agentmem_stores.sql import migrations
+from agentmem_stores.sql import listing, migrations
 from agentmem_stores.sql.calls import SqlCalls
 from agentmem_stores.sql.engine import Database, GroupCommit, driver_of, glance, telling_faults
 from agentmem_stores.sql.heads import COUNT, whole
@@ -282,6 +283,18 @@ class SqlScope:
             return [found[position] for position in positions if position in found]
 
         return self._directly(read, lambda reader: reader.at(positions))
+
+    def positions(self, which: Filter, order: Order, *, descending: bool) -> list[int]:
+        def read(connection: Connection) -> list[int]:
+            ids = self.reader(connection).ids
+            if ids is None:
+                return []
+            return listing.positions(connection, self._scope, ids[0], which, order, descending=descending)
+
+        return self._ledger.glance(read)
+
+    def kinds(self, *, everywhere: bool) -> list[Counted]:
+        return self._ledger.glance(lambda connection: listing.kinds(connection, self._scope, everywhere=everywhere))
 
     @property
     def jobs(self) -> SqlJobs:
