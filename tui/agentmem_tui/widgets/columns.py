@@ -32,13 +32,15 @@ _SELECTORS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))  # of a character
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column. `width` in cells; None takes what the others leave, and one column of a list has it. `cell` gives the
-    words of a record, or a `Text` that has its styles already. `order` is what a click on the title sorts by."""
+    words of a record, or a `Text` that has its styles already. `order` is what a click on the title sorts by. Numbers
+    stand at the `right`."""
 
     key: str
     title: str
     width: int | None
     cell: Callable[[Record], str | Text]
     order: Order | None = None
+    right: bool = False
 
 
 def laid_out(columns: Sequence[Column], width: int) -> list[tuple[Column, int, int]]:
@@ -69,7 +71,7 @@ def on_one_line(words: str | Text) -> Text:
     """As they may be shown: no escape sequence or control character, each line break a space, and nothing that a
     terminal may take for wider than it is counted here. A `Text` keeps its styles."""
     if isinstance(words, str):
-        return Text(_plain(words.lstrip()[:_LOOKED_AT]).rstrip())
+        return Text(" ".join(_plain(words.lstrip()[:_LOOKED_AT]).split()))
     line = words.blank_copy()
     edges = {edge for span in words.spans for edge in (span.start, span.end) if edge < _LOOKED_AT}
     for run in words[:_LOOKED_AT].divide(sorted(edges)):
@@ -79,7 +81,7 @@ def on_one_line(words: str | Text) -> Text:
 
 
 def _plain(text: str) -> str:
-    line = _BLANK.sub(" ", clean(text.replace("\r", "\n")))
+    line = clean(_BLANK.sub(" ", text))
     return line if line.isascii() else "".join(filter(_is_sure, line))
 
 
@@ -93,11 +95,11 @@ def _is_sure(character: str) -> bool:
     return character == "\u200c" or cell_len(character) > 0 or category(character) in ("Mn", "Me", "Mc", "Lo")
 
 
-def cut(words: Text, width: int) -> Text:
+def cut(words: Text, width: int, *, right: bool = False) -> Text:
     """Exactly `width` cells wide: padded, or ended with an ellipsis. Wide characters are never cut in two."""
     if cell_len(words.plain) > width:
         kept = set_cell_size(words.plain, width - 1).rstrip() if width > 0 else ""
         words = words[: len(kept)]
         words.append("…" if width > 0 else "")
-    words.pad_right(width - cell_len(words.plain))
+    (words.pad_left if right else words.pad_right)(width - cell_len(words.plain))
     return words

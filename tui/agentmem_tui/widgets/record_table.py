@@ -239,10 +239,11 @@ class RecordTable(ScrollView, can_focus=True):
         return frozenset(filter(self._rows.__contains__, self._selected)) if self._selected else frozenset()
 
     def go_to(self, position: int) -> bool:
-        """The cursor to this record; False if it is not in the list."""
+        """The cursor to this record, in the middle of the screen if it is far; False if it is not in the list."""
         row = self._rows.get(position)
         if row is not None:
-            self._move(row)
+            far = row not in self._in_sight
+            self._move(row, scrolled=row - self._height // 2 - self.scroll_offset.y if far else 0)
         return row is not None
 
     @property
@@ -252,13 +253,14 @@ class RecordTable(ScrollView, can_focus=True):
         return self._row_of
 
     def _nearest(self, old: Sequence[int], row: int) -> int:
-        """The row in which that record of an old list stands now, or the one that was nearest to it."""
+        """The row in which that record of an old list stands now, or the one that stood nearest to it; where none is
+        left, the one that was written nearest to it."""
         rows = self._rows
         for away in range(max(row + 1, len(old) - row)):
             for near in (row + away, row - away):
                 if 0 <= near < len(old) and old[near] in rows:
                     return rows[old[near]]
-        return min(row, len(self._positions) - 1)
+        return min(range(len(self._positions)), key=lambda new: abs(self._positions[new] - old[row]))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -438,8 +440,12 @@ class RecordTable(ScrollView, can_focus=True):
 
     # ── drawing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _width(self) -> int:
+        return self.scrollable_content_region.width  # `size` has the scrollbar in it
+
     def _laid_out(self) -> list[tuple[Column, int, int]]:
-        return laid_out(self._columns, self.size.width - _MARKS)
+        return laid_out(self._columns, self._width - _MARKS - 1)  # one is free before the scrollbar
 
     def _style(self, *names: str) -> Style:
         return self.get_component_rich_style(*(f"record-table--{name}" for name in ("row", *names)))
@@ -455,7 +461,7 @@ class RecordTable(ScrollView, can_focus=True):
             segments, style = self._row(row)
         else:
             segments, style = [], self._style()
-        return Strip(segments).adjust_cell_length(self.size.width, style)
+        return Strip(segments).adjust_cell_length(self._width, style)
 
     def _header(self) -> tuple[list[Segment], Style]:
         style = self._style("header")
@@ -464,7 +470,7 @@ class RecordTable(ScrollView, can_focus=True):
             mark = (" ▼" if self.descending else " ▲") if column.order and column.order == self.order else ""
             title = cut(Text(column.title), min(cell_len(column.title), width - len(mark)))
             title.append(mark)
-            segments += [Segment(cut(title, width).plain, style), Segment(" " * GAP, style)]
+            segments += [Segment(cut(title, width, right=column.right).plain, style), Segment(" " * GAP, style)]
         return segments, style
 
     def _row(self, row: int) -> tuple[list[Segment], Style]:
@@ -484,21 +490,21 @@ class RecordTable(ScrollView, can_focus=True):
             Segment(" ", style),
         ]
         if record is None and self._failed is not None and self._failed[0] == position:
-            words = cut(on_one_line(self._failed[1]), max(self.size.width - _MARKS, 0))
+            words = cut(on_one_line(self._failed[1]), max(self._width - _MARKS - 1, 0))
             return [*segments, Segment(words.plain, self._style("failed", *states))], style
         for column, _, width in self._laid_out():
             if record is not None:
                 cell, cell_style = on_one_line(column.cell(record)), style if column.width is None else faint
             else:
-                note = "gone" if self._kept.is_gone(position) else "·"
+                note = "· gone" if self._kept.is_gone(position) else "·"
                 cell, cell_style = Text(note if column.width is None else ""), faint
-            cells = cut(cell, width).render(self.app.console, end="")
+            cells = cut(cell, width, right=column.right).render(self.app.console, end="")
             segments += [*Segment.apply_style(cells, cell_style), Segment(" " * GAP, style)]
         return segments, style
 
     def _nothing(self, y: int) -> list[Segment]:
         """One line of what is said of an empty list, in the middle."""
-        width = self.size.width
+        width = self._width
         lines = textwrap.wrap(on_one_line(self.empty).plain, max(width - 2, 1))
         line = y - _HEADER - max((self._height - len(lines)) // 2, 0)
         if not 0 <= line < len(lines):
