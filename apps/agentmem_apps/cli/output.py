@@ -23,6 +23,7 @@ import click
 
 __all__ = [
     "SCHEMA",
+    "UNPRINTABLE",
     "clean",
     "coloured",
     "emit",
@@ -47,14 +48,14 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 # Controls, and the marks that reverse the reading direction: with them a line can be made to show what it is not.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LINES: Final = 4  # of a text in a table: ten hits of long prose then fit on a screen or two, and `show ID` has it all
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def clean(text: str) -> str:
     """`text` without escape sequences and control characters; line ends and tabs stay."""
-    return _UNPRINTABLE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+    return UNPRINTABLE.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
 def one_line(text: str, width: int | None = None) -> str:
@@ -115,7 +116,7 @@ def to_json_text(payload: Mapping[str, Any]) -> str:
 
 def escaped(line: str) -> str:
     """A line of JSON that says the same, without a character that a terminal would obey."""
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def emit_json(payload: Mapping[str, Any]) -> None:
