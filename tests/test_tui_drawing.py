@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Final
 
 import networkx as nx
@@ -50,7 +51,7 @@ def test_the_pieces_are_both_texts_exactly(before: str, after: str) -> None:
     assert _after(pieces) == after
     assert all(piece.text for piece in pieces)
     kinds = [piece.kind for piece in pieces]
-    assert all(one != other for one, other in zip(kinds, kinds[1:], strict=False))
+    assert all(one != other for one, other in pairwise(kinds))
 
 
 @pytest.mark.parametrize(
@@ -132,14 +133,12 @@ WORDS = st.lists(st.sampled_from(("cat", "dog", "the", "a", "harbour", "3.14")),
 def test_changes_of_different_words_are_both_in_the_merge(words: list[str], data: st.DataObject) -> None:
     whose = data.draw(st.lists(st.sampled_from("-mt"), min_size=len(words), max_size=len(words)))
 
-    def said(by: str) -> str:
+    def said(by: str) -> str:  # every word once, so that no other alignment is as good
         return " ".join(
-            f"{who}{at}" if who in by and who != "-" else word
+            f"{who}{at}" if who in by else f"{word}{at}"
             for at, (who, word) in enumerate(zip(whose, words, strict=True))
         )
 
-    distinct = [f"{word}{at}" for at, word in enumerate(words)]
-    words = distinct
     assert merged(said(""), said("m"), said("t")) == said("mt")
 
 
@@ -183,7 +182,7 @@ def test_a_stacked_bar_is_as_wide_as_asked(rows: list[dict[str, float]], width: 
         assert stacked(row, width, legend).cell_len == max(width, 0)
         assert stacked(row, width).cell_len == max(width, 0)
     for line in legend.text(40, rows[0]).plain.split("\n"):
-        assert cell_len(line) <= 40 or "e+" in line or len(line) > 300  # a sum of 1e308 has 309 digits
+        assert cell_len(line) <= 40
     letters = [mark.letter for mark in legend.marks.values()]
     assert len(set(letters)) == len(letters)
 
@@ -291,6 +290,9 @@ def test_a_sparkline_shows_what_is_no_number_too() -> None:
 
 # ── the map of places ────────────────────────────────────────────────────────────────────────────────────────────────
 
+GRID = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=25).map(
+    lambda rows: [Node(f"place {at}", x, y) for at, (x, y) in enumerate(rows)]
+)
 DIRECTIONS: Final[tuple[Direction, ...]] = ("left", "right", "up", "down")
 COORDINATE = st.integers(-3, 3).map(float) | st.floats(allow_nan=False, allow_infinity=False)
 NODES = st.lists(st.tuples(COORDINATE, COORDINATE, st.integers(0, 50)), max_size=25).map(
@@ -304,7 +306,7 @@ def _lines(text: Text) -> list[str]:
 
 @given(NODES, st.integers(1, 60), st.integers(1, 20))
 def test_a_map_fills_its_cells_and_names_each_place_once(nodes: list[Node], width: int, height: int) -> None:
-    edges = [(one.name, other.name) for one, other in zip(nodes, nodes[1:], strict=False)]
+    edges = [(one.name, other.name) for one, other in pairwise(nodes)]
     drawing = drawn(nodes, edges, width, height)
     assert [cell_len(line) for line in _lines(drawing.canvas)] == [width] * height
     for node in nodes:
@@ -318,27 +320,27 @@ def test_a_map_fills_its_cells_and_names_each_place_once(nodes: list[Node], widt
 
 
 def test_a_map_as_it_looks() -> None:
-    nodes = [Node("harbour", 0, 0, 9, 1.0), Node("town/market", 30, 10, 4), Node("inn", 30, 0, 0)]
+    nodes = [Node("harbour", 0, 0, 9, 1.0), Node("town/market", 30, 10, 3), Node("inn", 30, 0, 0)]
     drawing = drawn(nodes, [("harbour", "inn"), ("inn", "town/market")], 36, 4, focused="inn")
     assert drawing.beside == ()
     assert _lines(drawing.canvas) == [
-        "                   market ○         ",
-        "                          ⡇         ",
-        "                          ⡇         ",
-        "     ● harbour ⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀◉ inn     ",
-    ] or all(name in drawing.canvas.plain for name in ("● harbour", "market", "◉ inn", "○"))
+        "                      market ○      ",
+        "                             ⡇      ",
+        "                             ⡇      ",
+        "      ● harbour ⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀⣀◉ inn  ",
+    ]
 
 
 def test_the_largest_places_keep_their_names_and_the_rest_is_listed_by_number() -> None:
     nodes = [Node(f"place {number}", 0, 0, number) for number in range(12)]
     drawing = drawn(nodes, [], 40, 3)
-    named = [node.name for node in nodes if node.name not in dict((name, mark) for mark, name in drawing.beside)]
+    named = [node.name for node in nodes if node.name not in [name for _, name in drawing.beside]]
     assert named == ["place 8", "place 9", "place 10", "place 11"]
     focused = drawn(nodes, [], 40, 3, focused="place 0")
     assert "place 0" in focused.canvas.plain
     assert "◉" in focused.canvas.plain
     listed = left_out(drawn([Node("a" * 30, 0, 0, 2), Node("b" * 30, 0, 0, 1)], [], 9, 1), 12)
-    assert _lines(listed) == ["  aaaaaaaaa…", "1 bbbbbbbbb…"] or len(_lines(listed)) == 2
+    assert _lines(listed) == ["1 aaaaaaaaa…", "2 bbbbbbbbb…"]
 
 
 def test_places_are_told_by_size_and_by_how_lately_they_were_visited() -> None:
@@ -391,7 +393,7 @@ def test_neighbours_are_laid_out_near_each_other_and_given_coordinates_are_kept(
     assert math.dist((between.x, between.y), (200, 225)) < 400
 
 
-@given(NODES.filter(len))
+@given(NODES.filter(len) | GRID)
 @settings(max_examples=200)
 def test_arrows_lead_from_each_place_to_every_other(nodes: list[Node]) -> None:
     steps = nx.DiGraph()
@@ -401,7 +403,7 @@ def test_arrows_lead_from_each_place_to_every_other(nodes: list[Node]) -> None:
     assert nx.is_strongly_connected(steps)
 
 
-@given(NODES.filter(len), st.data())
+@given(GRID, st.data())
 def test_an_arrow_never_leads_backwards(nodes: list[Node], data: st.DataObject) -> None:
     start = data.draw(st.sampled_from(nodes))
     direction = data.draw(st.sampled_from(DIRECTIONS))
@@ -498,7 +500,8 @@ def test_when_says_no_more_than_is_needed_and_in_the_zone_of_now() -> None:
     assert when(NOW - timedelta(hours=2), NOW) == "11:30"
     assert when(NOW - timedelta(days=17), NOW) == "3 May 13:30"
     assert when(NOW - timedelta(days=300), NOW) == "2025-07-24"
-    assert when(NOW - timedelta(hours=2), NOW.astimezone(timezone(timedelta(hours=12)))) == "19 May 23:30" or True
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=11)))  # half past midnight of the next day
+    assert when(NOW - timedelta(hours=2), elsewhere) == "20 May 22:30"
 
 
 def test_a_moment_without_a_zone_is_refused() -> None:

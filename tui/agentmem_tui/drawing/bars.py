@@ -87,7 +87,7 @@ class Legend:
         text = Text(no_wrap=True)
         used = 0
         for mark, name, of in named:
-            value = "" if row is None else f" {sum(row.get(one, 0.0) for one in of):+.2f}"
+            value = "" if row is None else f" {_signed(sum(row.get(one, 0.0) for one in of))}"
             item = Text.assemble(mark.drawn(2), " ", one_line(name, min(24, width - 3 - len(value))), value)
             fits = 0 < used <= width - 2 - item.cell_len
             text.append("  " if fits else "\n" if used else "").append_text(item)
@@ -222,6 +222,10 @@ def _by_origin(tokens: Mapping[str, int], budget: int) -> dict[str, int]:
             )
         whole_number(count, name)
     return {name: tokens[name] for name in ORIGINS if name in tokens}
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if abs(value) < 1_000 else f"{value:+.1e}"
 
 
 def _percent(count: int, budget: int) -> str:

@@ -7,6 +7,7 @@ script that has no blanks between words. Blanks are compared only beside words, 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import Match, SequenceMatcher
 from itertools import accumulate, groupby
@@ -24,8 +25,8 @@ Cut: TypeAlias = Callable[[str], list[str]]
 _UNSPACED: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD: Final = re.compile(rf"\s+|[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[^\w\s{_UNSPACED}][^\W{_UNSPACED}]+)*|[^\w\s]")
 _SENTENCE: Final = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+\s*|$)")
-# Inner steps of difflib that a comparison may take: 0.1 to 0.3 s. Two texts of 4,000 characters never took as many.
-_STEPS: Final = 2_500_000
+# Inner steps of difflib that a comparison may take: 0.1 to 0.3 s. Words of texts of 3,000 characters never took as many.
+_STEPS: Final = 1_500_000
 
 
 _SIGNS: Final[Mapping[Kind, tuple[str, str, str, str]]] = {  # before, behind, their colour, how the words look
@@ -102,11 +103,12 @@ class _Bounded(SequenceMatcher[str]):
 
     def __init__(self, a: Sequence[str], b: Sequence[str], steps: int) -> None:
         super().__init__(str.isspace, a, b, autojunk=False)
+        counts = Counter(part for part in b if not part.isspace())
         self._left = steps
-        self._until = [0, *accumulate(1 + len(self.b2j.get(part, ())) for part in a)]
+        self._until = [0, *accumulate(1 + counts[part] for part in a)]
 
     def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> Match:
-        self._left -= self._until[len(self.a) if ahi is None else ahi] - self._until[alo]
+        self._left -= self._until[-1 if ahi is None else ahi] - self._until[alo]
         if self._left < 0:
             raise _TooFar
         return super().find_longest_match(alo, ahi, blo, bhi)
