@@ -33,6 +33,7 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m agentmem_apps.cli.reference --check
+	$(BIN)/python -m agentmem_tui.reference --check
 
 # Results land in benchmarks/results; LOCOMO and BEAM are paths to the data, which is not part of the project.
 ENGINES := --engine bm25 --engine dense --engine rrf --engine zsum --engine training-free

@@ -52,6 +52,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "offline": "whether only what runs on this machine may be asked: on or off",
 }
 MODELS: Final = "models"  # the table of which models are asked for what: it stands in files alone
+TUI: Final = "tui"  # the table of how the screens look and which keys they heed; they read it, as strictly
 
 
 def default_memory() -> str:
@@ -82,6 +83,7 @@ class Settings:
     model: str = ""
     offline: Literal["on", "off"] = "off"
     models: ModelSettings = field(default_factory=ModelSettings)
+    tui: tuple[object, str] = ({}, "")  # the table as it stands, and the file that says it
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -109,7 +111,7 @@ class Settings:
                 origins[key] = "default"
             else:
                 values[key], origins[key] = found
-        tables = [(at, table) for at, (path, _) in enumerate(files) if (table := _models(path)) is not None]
+        tables = [(at, table) for at, (path, _) in enumerate(files) if (table := _table_of(path, MODELS)) is not None]
         at, table = tables[0] if tables else (0, {})
         path, origin = files[at]
         if tables:
@@ -122,7 +124,8 @@ class Settings:
         models = ModelSettings.read(table, str(path), values.get("model", ""), above=found_at("model") < place)
         if models.embedder and found_at("embedder") > place:  # in one file the key `embedder` goes first
             values["embedder"], origins["embedder"] = models.embedder, f"[models.roles] of {origin}"
-        return cls(**values, models=models, origins=origins)
+        looks = [(looks, str(path)) for path, _ in files if (looks := _table_of(path, TUI)) is not None]
+        return cls(**values, models=models, tui=looks[0] if looks else ({}, ""), origins=origins)
 
     def items(self) -> list[tuple[str, str, str]]:
         """(key, value, origin) for each key, in their documented order, then for each that is set under `[models]`;
@@ -177,10 +180,10 @@ def _variables(environ: Mapping[str, str]) -> Layer:
 def _file(path: Path, origin: str) -> Layer:
     layer: Layer = {}
     for key, value in _ours(path).items():
-        if key == MODELS:
+        if key in (MODELS, TUI):
             continue
         if key not in MEANINGS:
-            raise _unknown(str(path), key, [*MEANINGS, MODELS])
+            raise _unknown(str(path), key, [*MEANINGS, MODELS, TUI])
         checked = _value(str(path), key, value)
         if key == "memory" and "://" not in checked:
             checked = str(path.parent / checked)  # an absolute path stands as it is
@@ -188,9 +191,9 @@ def _file(path: Path, origin: str) -> Layer:
     return layer
 
 
-def _models(path: Path) -> object:
-    """The table of models in a file; None where there is none."""
-    return _ours(path).get(MODELS)
+def _table_of(path: Path, name: str) -> object:
+    """A table in a file; None where there is none."""
+    return _ours(path).get(name)
 
 
 def _ours(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ __all__ = ["KEYS", "ORDERS", "Counted", "Filter", "Listing", "Order", "listed", 
 Order: TypeAlias = Literal["written", "happened", "text", "kind", "speaker", "session", "strength", "revision"]
 ORDERS: Final[tuple[str, ...]] = get_args(Order)
 _LONGEST: Final = 1_000  # characters that are looked for: SQLite takes no pattern of more than 50,000 bytes
+_MOST: Final = 50  # things that are looked for at once: SQLite takes no condition of more than 1,000 levels
 _AGO: Final = re.compile(r"(\d{1,5})([hdwmy])")
 _HOURS: Final = {"h": 1, "d": 24, "w": 168, "m": 730, "y": 8_766}
 _WORD: Final = re.compile(r'([a-z]+):(?:"([^"]*)"?|(\S*))|"([^"]*)"?|(\S+)')
@@ -66,7 +67,10 @@ class Filter:
     def __post_init__(self) -> None:
         """InvalidInput for what no ledger could look for."""
         for name in ("containing", "kinds", "sessions", "tags"):
-            object.__setattr__(self, name, tuple(map(_sought, words(getattr(self, name), name))))
+            several = tuple(map(_sought, words(getattr(self, name), name)))
+            if len(several) > _MOST:
+                raise InvalidInput(f"{len(several)} {name} are looked for at once, and {_MOST} are the most")
+            object.__setattr__(self, name, several)
         for name in ("speaker", "place", "source", "shown"):
             _sought(plain_text(getattr(self, name), name))
         for name in ("since", "until"):
@@ -82,17 +86,16 @@ class Filter:
         looked for in the text. InvalidInput for a key that there is not, with the nearest, and a value that is none.
         """
         at = now() if at is None else at
-        found = cls()
-        for key, quoted, plain, phrase, word in _WORD.findall(plain_text(typed, "filter")):
+        found, texts = cls(), list[str]()
+        for key, quoted, plain, phrase, word in _WORD.findall(_sought(plain_text(typed, "filter"))):
             value = quoted or plain
             if key in KEYS:
                 found = KEYS[key][1](found, value, at) if value else found  # while it is typed, it is not there yet
             elif key and not value.startswith("//") and (near := difflib.get_close_matches(key, KEYS, 1, 0.6)):
                 raise InvalidInput(f"there is no {key}: to filter by", way_out=f"Did you mean {near[0]}:?")
             else:
-                text = f"{key}:{value}" if key else phrase or word
-                found = replace(found, containing=(*found.containing, text)) if text else found
-        return found
+                texts.append(f"{key}:{value}" if key else phrase or word)
+        return replace(found, containing=tuple(filter(None, texts)))
 
     def admits(self, record: Record) -> bool:
         """What a ledger's answer is held against."""

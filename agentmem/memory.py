@@ -294,9 +294,16 @@ class Memory(Minding):
         return self._change(ids, verbs.restore)
 
     def undo(
-        self, n: int = 1, *, step: int | None = None, force: Collection[str] = (), dry_run: bool = False
+        self,
+        n: int = 1,
+        *,
+        step: int | None = None,
+        since: int | None = None,
+        force: Collection[str] = (),
+        dry_run: bool = False,
     ) -> list[Change]:
-        """Take back the newest `n` steps that stand, or the one named; the changes this made, [] when there is none.
+        """Take back the newest `n` steps that stand, the one named, or all that stand `since` one, itself included; the
+        changes this made, [] when there is none.
 
         All or nothing: UndoBlocked names the records that a later change touched. Those listed in `force` are set
         back all the same. Undoing an undo redoes it.
@@ -304,10 +311,16 @@ class Memory(Minding):
         if isinstance(force, str):
             raise InvalidInput("force must be a list of ids, not one text", way_out=f"Write force=[{force!r}].")
 
+        if step is not None and since is not None:
+            raise InvalidInput("undo takes one step, or all since one: give step or since")
+
         def work(writer: Writer) -> list[Change]:
             if step is not None:
                 verb, target = undoing.resolve(writer.reader, step)
                 return writer.take_back(undoing.take_back(writer.reader, target, verb, force), target)
+            if since is not None:
+                count = undoing.standing_since(writer.reader, whole_number(since, "since", 1))
+                return self._take_back(writer, count, "undo", undoing.next_undo, force)
             return self._take_back(writer, n, "undo", undoing.next_undo, force)
 
         return self._maybe(dry_run, work)

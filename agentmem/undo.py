@@ -14,7 +14,7 @@ from agentmem.ledger import Draft, Reader
 from agentmem.records import Change, Record, patch_between
 from agentmem.values import whole_number
 
-__all__ = ["next_redo", "next_undo", "resolve", "stands", "take_back", "undone"]
+__all__ = ["next_redo", "next_undo", "resolve", "standing_since", "stands", "take_back", "undone"]
 
 _ERASED = "was erased for good"
 
@@ -45,6 +45,16 @@ def stands(reader: Reader, step: int) -> bool:
 def undone(reader: Reader) -> set[int]:
     """The steps that are taken back."""
     return {change.step for change, stands in _standing(reader) if not stands}
+
+
+def standing_since(reader: Reader, step: int) -> int:
+    """How many steps from this one on can be undone."""
+    count = 0
+    for change, stands in _standing(reader):
+        if change.step < step:
+            break
+        count += stands and change.undoes is None
+    return count
 
 
 def next_undo(reader: Reader) -> int | None:

@@ -155,8 +155,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# The demo takes in a whole book, and a chat wants somebody to talk to: they have tests of their own.
-ELSEWHERE = ("agentmem demo", "agentmem chat -c")
+# The demo takes in a whole book, a chat wants somebody to talk to, the screens a terminal: they have their own tests.
+ELSEWHERE = ("agentmem demo", "agentmem chat -c", "agentmem tui")
 
 
 @pytest.mark.parametrize("example", [line for line in examples() if not line.startswith(ELSEWHERE)])

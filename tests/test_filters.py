@@ -70,6 +70,7 @@ def test_a_filter_is_read_as_it_is_typed(typed: str, meant: Filter) -> None:
         ("since:soon", "since: 'soon' is no time", "since:2024-05-03"),
         ("since:99999y", "before all time", ""),
         ("x" * 2_000, "1,000 are the most", ""),
+        ("x " * 60, "60 containing are looked for at once, and 50 are the most", ""),
         ("a\0b", "NUL", ""),
     ],
 )

@@ -319,6 +319,7 @@ NUMBERS = {
     ("edit", "revision"): lambda m, n: m.edit(one(m), revision=n, text="x"),
     ("undo", "n"): lambda m, n: m.undo(n, dry_run=True),
     ("undo", "step"): lambda m, n: m.undo(step=n, dry_run=True),
+    ("undo", "since"): lambda m, n: m.undo(since=n, dry_run=True),
     ("redo", "n"): lambda m, n: m.redo(n, dry_run=True),
     ("recall", "k"): lambda m, n: m.recall("kept", n, explain=True),
     ("locate", "k"): lambda m, n: m.locate("kept", n),

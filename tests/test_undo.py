@@ -235,6 +235,27 @@ def test_redo_ends_when_something_new_is_done(memory: Memory) -> None:
     assert texts(memory) == ["c"]
 
 
+def test_all_since_a_step_is_taken_back_as_one_step(memory: Memory) -> None:
+    tea = memory.add("tea")
+    before = list(memory.records())
+    memory.edit(tea.id, text="green tea")
+    first = memory.log(1)[0].step
+    memory.undo()  # does not stand, and is not taken back again
+    memory.pin(tea.id)
+    memory.add("boat")
+    memory.forget(tea.id)
+    told = memory.undo(since=first, dry_run=True)
+    assert [record.text for record in memory.newest()] == ["boat"]
+    done = memory.undo(since=first)
+    assert [(one.verb, one.record_id, one.undoes) for one in told] == [(o.verb, o.record_id, o.undoes) for o in done]
+    assert [(record.text, record.pinned) for record in memory.records()] == [(r.text, r.pinned) for r in before]
+    assert memory.undo(since=first) == []
+    memory.redo(3)
+    assert [record.text for record in memory.records()] == ["boat"]
+    with pytest.raises(InvalidInput, match="step or since"):
+        memory.undo(step=first, since=first)
+
+
 def test_a_verb_that_changes_nothing_is_no_step_and_leaves_the_redo(memory: Memory) -> None:
     record = memory.add("a")
     memory.pin(record.id)

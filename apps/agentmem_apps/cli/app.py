@@ -34,6 +34,7 @@ __all__ = ["SECTIONS", "main", "program", "told"]
 SECTIONS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Begin", ("demo", "init")),
     ("Talk", ("chat",)),
+    ("See and put right", ("tui",)),
     ("Remember and recall", ("add", "recall", "show", "feedback")),
     ("Put right", ("edit", "pin", "tag", "merge", "split", "review", "forget", "restore")),
     ("Look back", ("history", "log", "undo", "redo")),

@@ -117,22 +117,27 @@ def _step_json(step: Sequence[Change]) -> dict[str, object]:
     }
 
 
-@click.command(cls=Command, examples=("agentmem undo", "agentmem undo --step 12 --dry-run"))
+@click.command(cls=Command, examples=("agentmem undo", "agentmem undo --step 12 --dry-run", "agentmem undo --since 12"))
 @click.argument("count", type=click.IntRange(min=1), default=1, metavar="[N]")
 @click.option("--step", type=click.IntRange(min=1), metavar="SEQ", help="Take back this step of the log instead.")
+@click.option(
+    "--since", type=click.IntRange(min=1), metavar="SEQ", help="Take back this step of the log and all that came after."
+)
 @click.option("--force", multiple=True, metavar="ID", help="Set this memory back although it was changed since.")
 @dry_run_option
 @pass_invocation
-def undo(invocation: Invocation, count: int, step: int | None, force: tuple[str, ...], dry_run: bool) -> None:
+def undo(
+    invocation: Invocation, count: int, step: int | None, since: int | None, force: tuple[str, ...], dry_run: bool
+) -> None:
     """Take back the last steps, and say what that changed.
 
     A step that a later change built upon is refused whole; --force sets single memories back all the same.
     """
-    if step is not None and count != 1:
-        raise click.UsageError("give a number of steps or --step, not both")
+    if sum((step is not None, since is not None, count != 1)) > 1:
+        raise click.UsageError("give one of a number of steps, --step and --since")
     with invocation.writing(dry_run) as memory:
         forced = tuple(_whole_id(memory, id) for id in force)
-        changes = memory.undo(count, step=step, force=forced)
+        changes = memory.undo(count, step=step, since=since, force=forced)
     _tell(invocation, changes, "undid", "there is nothing to undo")
 
 

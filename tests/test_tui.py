@@ -1,0 +1,467 @@
+"""The screens, driven by keys on a real memory: what they show, what they write, and that no step is without return."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, TextArea
+
+from agentmem import Memory
+from agentmem.errors import ConfigError
+from agentmem.records import Record
+from agentmem_tui.actions import ACTIONS, GROUPS
+from agentmem_tui.app import MemoryApp
+from agentmem_tui.reference import page
+from agentmem_tui.screens.browse import BrowseScreen
+from agentmem_tui.screens.conflict import ConflictScreen
+from agentmem_tui.screens.edit import EditScreen
+from agentmem_tui.screens.help import HelpScreen
+from agentmem_tui.screens.history import HistoryScreen
+from agentmem_tui.screens.journal import JournalScreen
+from agentmem_tui.screens.stepping import Ask
+from agentmem_tui.screens.trouble import TroubleScreen
+from agentmem_tui.screens.typing import TypeScreen
+from agentmem_tui.widgets.record_view import RecordView
+from agentmem_tui.widgets.scope_tree import ScopeTree
+from tests.memory_app import app_on, opening, rows, shown, table, texts
+from tests.screens import awaited, wait_for
+
+LAUNCH = "We moved the launch to 3 May."
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes.mem"
+    with Memory.open(folder, embedder="hash") as memory:
+        memory.add(LAUNCH, speaker="Ana", session="planning")
+        memory.add("Then I'll book the ferry.", speaker="Ben", session="planning")
+        memory.add("Ana prefers tea.", kind="fact", tags=["likes"])
+        memory.scope("user:ana").add("I live in Lisbon.", speaker="Ana")
+    return folder
+
+
+def at(place: Path) -> Memory:
+    """The same memory, opened by somebody else."""
+    return Memory.open(place, embedder="hash", actor="agent")
+
+
+def live(place: Path) -> list[str]:
+    with at(place) as memory:
+        return [record.text for record in memory.records()]
+
+
+def begins(pilot: Pilot[None], text: str) -> bool:
+    return texts(pilot)[:1] == [text]
+
+
+def only(place: Path, text: str) -> Record:
+    with at(place) as memory:
+        [found] = [record for record in memory.records() if record.text == text]
+        return found
+
+
+# ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@awaited
+async def test_home_shows_the_newest_first_and_the_memory_that_is_pointed_at(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await wait_for(pilot, lambda: len(texts(pilot)) == 3, "three memories")
+        assert texts(pilot) == ["Ana prefers tea.", "Then I'll book the ferry.", LAUNCH]
+        await pilot.press("G")
+        view = pilot.app.screen.query_one(RecordView)
+        await wait_for(pilot, lambda: LAUNCH in shown(pilot.app.screen, ".record-text"), "the launch")
+        told = shown(pilot.app.screen, ".record-fields")
+        assert "Ana" in told
+        assert "planning" in told
+        assert view.display
+
+
+@awaited
+async def test_a_list_narrows_as_it_is_typed_and_widens_again(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("slash", *"LAUNCH")
+        await wait_for(pilot, lambda: texts(pilot) == [LAUNCH], "the launch alone")
+        await pilot.press(*" kind:fact")
+        await wait_for(pilot, lambda: rows(pilot) == 0, "nothing")
+        pilot.app.screen.query_one(Input).value = "kinds:fact"
+        await wait_for(pilot, lambda: "Did you mean kind:?" in shown(pilot.app.screen, ".said"), "what is wrong")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: rows(pilot) == 3, "all of it")
+        assert not pilot.app.screen.query_one(Input).display
+
+
+@awaited
+async def test_enter_looks_for_what_is_meant(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("slash", *"when is the launch?")
+        await wait_for(pilot, lambda: rows(pilot) == 0, "no such words")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: texts(pilot)[:1] == [LAUNCH], "the launch first")
+        assert "by meaning" in shown(pilot.app.screen, ".said")
+
+
+@awaited
+async def test_the_tree_leads_to_other_scopes_kinds_and_the_trash(place: Path) -> None:
+    with at(place) as memory:
+        memory.forget(memory.add("gone").id)
+    async with app_on(place) as pilot:
+        tree = pilot.app.screen.query_one(ScopeTree)
+
+        def choose(*labels: str) -> None:
+            node = tree.root
+            for label in labels:
+                node = next(child for child in node.children if str(child.label).startswith(label))
+            tree.select_node(node)
+            tree.action_select_cursor()
+
+        await wait_for(pilot, lambda: len(tree.root.children) == 2, "the tree")
+        choose("default", "trash")
+        await wait_for(pilot, lambda: texts(pilot) == ["gone"], "the trash")
+        choose("default", "fact")
+        await wait_for(pilot, lambda: texts(pilot) == ["Ana prefers tea."], "the facts")
+        choose("user:ana")
+        await wait_for(pilot, lambda: texts(pilot) == ["I live in Lisbon."], "Ana's")
+        table(pilot).focus()
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        pilot.app.screen.query_one(TextArea).text = "I live in Porto."
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: texts(pilot) == ["I live in Porto."], "what was written")
+    with at(place) as memory:
+        assert [record.text for record in memory.scope("user:ana").records()] == ["I live in Porto."]
+
+
+@awaited
+async def test_what_somebody_else_writes_appears_and_the_cursor_stays(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("j")
+        await wait_for(pilot, lambda: "ferry" in getattr(table(pilot).cursor_record, "text", ""), "the ferry")
+        with at(place) as other:
+            other.add("The ferry is late.")
+        await wait_for(pilot, lambda: rows(pilot) == 4, "what was written")
+        assert table(pilot).cursor_row == 2
+        with at(place) as other:
+            other.edit(only(place, "Then I'll book the ferry.").id, text="I booked the ferry.")
+        await wait_for(pilot, lambda: "I booked" in shown(pilot.app.screen, ".record-text"), "what was changed")
+
+
+@awaited
+async def test_a_resize_loses_nothing(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("slash", *"ana", "tab")
+        table(pilot).focus()
+        await pilot.press("v")
+        await pilot.resize_terminal(60, 20)
+        await wait_for(pilot, lambda: not pilot.app.screen.query_one(ScopeTree).display, "one pane")
+        await wait_for(pilot, lambda: texts(pilot) == ["Ana prefers tea."], "the same list")
+        await pilot.resize_terminal(200, 60)
+        await wait_for(pilot, lambda: pilot.app.screen.query_one(ScopeTree).display, "three panes")
+        assert pilot.app.screen.query_one(Input).value == "ana"
+        assert len(table(pilot).selected) == 1
+
+
+# ── what is written ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@awaited
+async def test_a_memory_is_written_edited_and_both_are_undone(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("n")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        await pilot.press("ctrl+s")  # nothing is written yet, and it says so
+        await pilot.press(*"Buy tea", "ctrl+s")
+        await wait_for(pilot, lambda: texts(pilot)[:1] == ["Buy tea"], "the new one")
+        assert only(place, "Buy tea").kind == "note"
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        screen = pilot.app.screen
+        screen.query_one(TextArea).text = "Buy green tea"
+        screen.query_one("#tags", Input).value = "shop, today"
+        screen.query_one("#place", Input).value = "market"
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: texts(pilot)[:1] == ["Buy green tea"], "the change")
+        kept = only(place, "Buy green tea")
+        assert (kept.tags, kept.place.id if kept.place else None) == (("shop", "today"), "market")
+        for text in ("Buy tea", "Ana prefers tea."):
+            await pilot.press("z")
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "which step")
+            assert "user" in shown(pilot.app.screen, ".dialog-title")
+            await pilot.press("enter")
+            await wait_for(pilot, partial(begins, pilot, text), "the step before")
+        await pilot.press("Z")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "which step")
+        await pilot.press("y")
+        await wait_for(pilot, lambda: texts(pilot)[:1] == ["Buy tea"], "the redo")
+
+
+@awaited
+async def test_undo_takes_back_what_an_agent_did_and_a_no_leaves_it(place: Path) -> None:
+    with at(place) as agent:
+        agent.edit(only(place, LAUNCH).id, text="The launch is off.")
+    async with app_on(place) as pilot:
+        for key in ("escape", "n"):
+            await pilot.press("z")
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "which step")
+            assert "agent edited 1 memory" in shown(pilot.app.screen, ".dialog-title")
+            await pilot.press(key)
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+        assert "The launch is off." in live(place)
+        await pilot.press("z")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "which step")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: LAUNCH in texts(pilot), "the launch as it was")
+    assert LAUNCH in live(place)
+
+
+@awaited
+async def test_leaving_what_was_written_is_asked_first(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("e", "escape")  # nothing was changed: nothing is asked
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        await pilot.press("x", "escape")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "the question")
+        await pilot.press("n")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor again")
+        assert pilot.app.screen.query_one(TextArea).text == "xAna prefers tea."
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "the question")
+        await pilot.press("y")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+    assert "Ana prefers tea." in live(place)
+
+
+@awaited
+async def test_selected_memories_are_pinned_tagged_forgotten_and_restored_together(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("asterisk", "p")
+        await wait_for(pilot, lambda: all(only(place, text).pinned for text in live(place)), "pinned")
+        await pilot.press("t")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, TypeScreen), "the tags")
+        await pilot.press(*"new, -likes", "enter")
+        await wait_for(pilot, lambda: only(place, "Ana prefers tea.").tags == ("new",), "tagged")
+        await pilot.press("d")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "the question")
+        assert "3 memories" in shown(pilot.app.screen, ".dialog-title")
+        await pilot.press("y")
+        await wait_for(pilot, lambda: rows(pilot) == 0, "all in the trash")
+        await pilot.press("slash", *"in:trash")
+        await wait_for(pilot, lambda: rows(pilot) == 3, "the trash")
+        table(pilot).focus()
+        await pilot.press("asterisk", "R")
+        await wait_for(pilot, lambda: len(live(place)) == 3, "brought back")
+
+
+@awaited
+async def test_forgetting_says_what_was_made_of_it(place: Path) -> None:
+    with at(place) as memory:
+        memory.add("The launch is in May.", kind="thought", sources=[only(place, LAUNCH).id])
+    async with app_on(place) as pilot:
+        await pilot.press("G", "d")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "the question")
+        assert "1 memory made from it stay" in shown(pilot.app.screen, ".dialog-note")
+        await pilot.press("n")
+    assert LAUNCH in live(place)
+
+
+# ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ELSEWHERE = """
+import sys
+from agentmem import Memory
+with Memory.open(sys.argv[1], embedder="hash", actor="agent") as memory:
+    [record] = [one for one in memory.records() if one.text == sys.argv[2]]
+    memory.edit(record.id, text=sys.argv[3], tags=["agent"])
+"""
+
+
+def elsewhere(place: Path, old: str, new: str) -> None:
+    """Another process changes it."""
+    subprocess.run([sys.executable, "-c", _ELSEWHERE, str(place), old, new], check=True)
+
+
+@pytest.mark.parametrize(("key", "kept"), [("t", "Ana drinks coffee."), ("m", "Ana likes tea.")])
+@awaited
+async def test_of_two_who_write_the_same_neither_is_lost(place: Path, key: str, kept: str) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        screen = pilot.app.screen
+        screen.query_one(TextArea).text = "Ana likes tea."
+        screen.query_one("#session", Input).value = "breakfast"
+        elsewhere(place, "Ana prefers tea.", "Ana drinks coffee.")
+        await wait_for(pilot, lambda: "changed meanwhile by agent" in shown(screen, ".changed"), "the quiet line")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, ConflictScreen), "the three columns")
+        for side, words in (("theirs", "coffee"), ("base", "prefers"), ("mine", "likes")):
+            assert words in shown(pilot.app.screen, f"#{side} .side-text")
+        await pilot.press(key, "enter")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+    found = only(place, kept)
+    assert (found.session, found.tags) == ("breakfast", ("agent",)), "what only one of them changed is kept of both"
+    with at(place) as memory:
+        told = [str((change.after or {}).get("text")) for change in memory.history(found.id)]
+    assert "Ana drinks coffee." in told, "theirs is in its history, whichever was chosen"
+
+
+@awaited
+async def test_what_they_changed_elsewhere_in_it_needs_no_question(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        pilot.app.screen.query_one("#session", Input).value = "breakfast"
+        elsewhere(place, "Ana prefers tea.", "Ana drinks coffee.")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+    assert only(place, "Ana drinks coffee.").session == "breakfast"
+
+
+@awaited
+async def test_a_conflict_that_is_put_off_goes_back_to_the_writing(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        pilot.app.screen.query_one(TextArea).text = "Ana likes tea."
+        elsewhere(place, "Ana prefers tea.", "Ana drinks coffee.")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, ConflictScreen), "the three columns")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        assert pilot.app.screen.query_one(TextArea).text == "Ana likes tea."
+    assert "Ana drinks coffee." in live(place)
+
+
+# ── looking back ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@awaited
+async def test_a_version_is_brought_back_as_a_new_one(place: Path) -> None:
+    id = only(place, LAUNCH).id
+    with at(place) as memory:
+        memory.edit(id, text="We moved the launch to 4 May.", tags=["moved"])
+    async with app_on(place) as pilot:
+        await pilot.press("G", "H")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, HistoryScreen), "the history")
+        await wait_for(pilot, lambda: "[-3-]" in shown(pilot.app.screen, ".version-text"), "the words that changed")
+        assert "{+4+}" in shown(pilot.app.screen, ".version-text")
+        await pilot.press("down", "R")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "the question")
+        await pilot.press("y")
+        listed = pilot.app.screen_stack[-1].query(OptionList)
+        await wait_for(pilot, lambda: listed and pilot.app.screen.query_one(OptionList).option_count == 3, "a third")
+    found = only(place, LAUNCH)
+    assert (found.id, found.revision, found.tags) == (id, 3, ())
+
+
+@awaited
+async def test_the_journal_goes_back_to_before_any_step(place: Path) -> None:
+    before = live(place)
+    with at(place) as agent:
+        agent.edit(only(place, LAUNCH).id, text="The launch is off.")
+        agent.forget(only(place, "Ana prefers tea.").id)
+    async with app_on(place) as pilot:
+        await pilot.press("n")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+        await pilot.press(*"Mine", "ctrl+s")
+        await wait_for(pilot, lambda: "Mine" in texts(pilot), "mine")
+        await pilot.press("J")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, JournalScreen), "the journal")
+        await wait_for(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count == 6, "six steps")
+        await pilot.press("down", "down", "enter")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "the question")
+        assert "3 steps" in shown(pilot.app.screen, ".dialog-title")
+        await pilot.press("y")
+        await wait_for(pilot, lambda: live(place) == before, "as it was")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, JournalScreen), "the journal")
+        await pilot.press("f")
+        await wait_for(pilot, lambda: "of agent" in shown(pilot.app.screen, ".top"), "the agent's steps")
+        assert pilot.app.screen.query_one(OptionList).option_count == 2
+        await pilot.press("q")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+
+
+# ── trouble, help, keys ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@awaited
+async def test_a_memory_that_is_not_there_can_be_made(tmp_path: Path) -> None:
+    place = tmp_path / "new.mem"
+    app = MemoryApp(str(place), opening(place))
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: isinstance(app.screen, TroubleScreen), "what is wrong")
+        assert not place.exists()
+        await pilot.press("r")
+        await wait_for(pilot, lambda: isinstance(app.screen, TroubleScreen), "the same again")
+        await pilot.press("n")
+        await wait_for(pilot, lambda: isinstance(app.screen, BrowseScreen), "home")
+    assert place.exists()
+
+
+@awaited
+async def test_a_broken_memory_says_what_to_do_and_is_not_written_over(tmp_path: Path) -> None:
+    place = tmp_path / "broken.mem"
+    place.mkdir()
+    (place / "ledger.sqlite3").write_bytes(b"this is no database, and never was one" * 100)
+    app = MemoryApp(str(place), opening(place))
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: len(app.screen.query(".dialog-text")) == 2, "what is wrong, and what to do")
+        assert isinstance(app.screen, TroubleScreen)
+        await pilot.press("n")  # nothing is made over it
+        await pilot.press("q")
+        await wait_for(pilot, lambda: app.return_code == 1, "its end")
+    assert (place / "ledger.sqlite3").read_bytes().startswith(b"this is no database")
+
+
+@awaited
+async def test_help_lists_what_can_be_done_here(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("question_mark")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, HelpScreen), "help")
+        told = " ".join(str(line.content) for line in pilot.app.screen.query("Static"))  # type: ignore[attr-defined]
+        for action in ("find", "edit", "forget", "undo", "journal"):
+            assert ACTIONS[action].help in told
+        assert ACTIONS["save"].help not in told
+        await pilot.press("q")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+
+
+@awaited
+async def test_keys_and_theme_are_the_users(place: Path) -> None:
+    table_ = {"theme": "textual-light", "keys": {"edit": "f4"}}
+    async with app_on(place, preferences=(table_, "agentmem.toml")) as pilot:
+        assert pilot.app.theme == "textual-light"
+        await pilot.press("e")
+        assert isinstance(pilot.app.screen, BrowseScreen)
+        await pilot.press("f4")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
+
+
+@pytest.mark.parametrize(
+    ("table_", "told", "way_out"),
+    [
+        ({"colour": "red"}, "no setting tui.colour", "Known: theme, keys"),
+        ({"keys": {"edt": "e"}}, "no setting tui.keys.edt", "Did you mean edit?"),
+        ({"keys": {"edit": ""}}, "tui.keys.edit must be a key", "ctrl+s,f2"),
+        ({"keys": []}, "tui.keys must be a table", "[tui.keys]"),
+        ({"theme": "textual-lihgt"}, "no theme 'textual-lihgt'", "Did you mean textual-light?"),
+        ([], "tui must be a table", "[tui]"),
+    ],
+)
+@awaited
+async def test_preferences_that_are_not_understood_are_told(table_: object, told: str, way_out: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        MemoryApp("x", opening(Path("x")), (table_, "agentmem.toml"))
+    assert way_out in caught.value.way_out
+
+
+@awaited
+async def test_the_page_of_the_screens_is_what_they_do() -> None:
+    assert Path("docs/tui.md").read_text(encoding="utf-8") == page()
+    assert len(ACTIONS) == sum(map(len, GROUPS.values())), "no two actions have one name"

@@ -1,0 +1,86 @@
+"""What can be done in the screens: one table, from which keys, footer, palette, help and `docs/tui.md` are made.
+
+An action that changes a memory has the name of the verb and of the command that do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from textual.binding import Binding, BindingType
+
+__all__ = ["ACTIONS", "GROUPS", "Action", "bindings"]
+
+
+class Action(NamedTuple):
+    """`id` is what a keymap names it by; `keys` are Textual's names of keys, the first one shown."""
+
+    id: str
+    title: str
+    help: str
+    keys: tuple[str, ...]
+
+    @property
+    def method(self) -> str:
+        """The screen's or widget's method, without `action_`."""
+        return self.id.replace("-", "_")
+
+
+GROUPS: Final[dict[str, tuple[Action, ...]]] = {
+    "Everywhere": (
+        Action("help", "Help", "Show what can be done here, and by which key.", ("question_mark", "f1")),
+        Action("back", "Back", "Leave this screen; at home, the program.", ("q", "escape")),
+        Action("undo", "Undo", "Take back the last step, whoever made it, after saying which.", ("z",)),
+        Action("redo", "Redo", "Take back the last undo.", ("Z", "ctrl+z")),
+        Action("journal", "Journal", "Show every change, and go back to any.", ("J",)),
+    ),
+    "Look": (
+        Action("find", "Find", "Narrow the list as you type; enter looks for the meaning.", ("slash",)),
+        Action("open", "Open", "Show the memory by itself.", ("enter",)),
+        Action("history", "History", "Show the versions of the memory, and bring one back.", ("H",)),
+        Action("select", "Select", "Select the memory, or leave it out again.", ("v",)),
+        Action("range", "Range", "Select from the last selected to here.", ("V",)),
+        Action("invert", "Invert", "Select all that are not, of the whole list.", ("asterisk",)),
+        Action("clear", "Clear", "Select none.", ("escape",)),
+    ),
+    "Move": (
+        Action("up", "Up", "To the row above.", ("up", "k")),
+        Action("down", "Down", "To the row below.", ("down", "j")),
+        Action("page-up", "Page up", "A page up.", ("pageup",)),
+        Action("page-down", "Page down", "A page down.", ("pagedown",)),
+        Action("first", "First", "To the first row.", ("home", "g")),
+        Action("last", "Last", "To the last row.", ("end", "G")),
+    ),
+    "Put right": (
+        Action("add", "New", "Remember something new.", ("n",)),
+        Action("edit", "Edit", "Change its words, or what is known of it.", ("e",)),
+        Action("pin", "Pin", "Keep it from fading, or let it go.", ("p",)),
+        Action("tag", "Tag", "Give it tags, or take some away.", ("t",)),
+        Action("forget", "Forget", "Put it in the trash.", ("d",)),
+        Action("restore", "Restore", "Bring it back: out of the trash, or as an earlier version.", ("R",)),
+    ),
+    "Write": (
+        Action("save", "Save", "Keep what was written.", ("ctrl+s",)),
+        Action("editor", "$EDITOR", "Write the text in your own editor.", ("ctrl+e",)),
+        Action("cancel", "Cancel", "Leave it as it was; asks when something was changed.", ("escape",)),
+    ),
+}
+ACTIONS: Final[dict[str, Action]] = {action.id: action for group in GROUPS.values() for action in group}
+
+
+def bindings(ids: Iterable[str], *, shown: Iterable[str] = (), priority: bool = False) -> list[BindingType]:
+    """The keys of these actions; those `shown` stand in the footer."""
+    told = set(shown)
+    return [
+        Binding(
+            ",".join(action.keys),
+            action.method,
+            action.title,
+            show=action.id in told,
+            tooltip=action.help,
+            id=action.id,
+            priority=priority,
+        )
+        for action in (ACTIONS[id] for id in ids)
+    ]

@@ -1,0 +1,168 @@
+"""The program: opens the memory, watches whether it changes, and shows the screens.
+
+Screens ask the memory and nobody else. What takes long runs as a task with a named group, and never on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from agentmem.aio import AsyncMemory
+from agentmem.errors import AgentMemError
+from agentmem.memory import Memory
+from agentmem_tui.actions import ACTIONS, bindings
+from agentmem_tui.preferences import Preferences
+from agentmem_tui.screens.acting import Acting, begin, tell
+from agentmem_tui.screens.browse import BrowseScreen
+from agentmem_tui.screens.help import HelpScreen
+from agentmem_tui.screens.journal import JournalScreen
+from agentmem_tui.screens.stepping import Step, StepScreen
+from agentmem_tui.screens.trouble import Trouble, TroubleScreen
+
+__all__ = ["MemoryApp"]
+
+_THREADS: Final = 4
+_LOOKS_EVERY_S: Final = 0.5  # one read of the journal's head, 0.03 ms
+
+
+class MemoryApp(App[None]):
+    """`place` is how the memory is called; `opens` opens it, and is asked again when it fails and the user wants so,
+    with `create` when a memory that is not there yet is to be made. `preferences`: the table `[tui]`, and its file."""
+
+    TITLE = "agentmem"
+    CSS_PATH = "app.tcss"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  # as App declares it
+        (0, "-one"),
+        (80, "-two"),
+        (120, "-three"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(["help", "undo", "redo", "journal"], shown=["help", "undo"])
+
+    def __init__(self, place: str, opens: Callable[..., Memory], preferences: tuple[object, str] = ({}, "")) -> None:
+        """ConfigError for preferences that are not understood."""
+        super().__init__()
+        self._preferences = Preferences.read(*preferences, self.available_themes)
+        self.place = place
+        self._opens = opens
+        self._memory: AsyncMemory | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="agentmem-tui")
+        self._head = -1
+
+    @property
+    def memory(self) -> AsyncMemory:
+        """The memory as it was opened; there is one once the first screen stands."""
+        assert self._memory is not None
+        return self._memory
+
+    def on_mount(self) -> None:
+        self.set_keymap(dict(self._preferences.keys))
+        if self._preferences.theme:
+            self.theme = self._preferences.theme
+        begin(self, self._begin, "opening", alone=True)
+
+    async def on_unmount(self) -> None:
+        if self._memory is not None:
+            await self._memory.close()
+        self._threads.shutdown(wait=False)
+
+    async def _begin(self, *, create: bool = False) -> None:
+        while self._memory is None:
+            try:
+                memory = await asyncio.to_thread(self._opens, create=create)
+                self._memory = AsyncMemory(memory, self._threads)
+                self._head = await self._memory.head()
+            except (AgentMemError, OSError) as error:
+                self._memory = None
+                answer = await self.push_screen_wait(TroubleScreen(Trouble.of(error, self.place)))
+                if answer == "leave":
+                    self.exit(return_code=1)
+                    return
+                create = answer == "make"
+        await self.push_screen(BrowseScreen(self._memory))
+        self.set_interval(_LOOKS_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        begin(self, self._looked, "looking", alone=True)
+
+    async def _looked(self) -> None:
+        """Tell the screens when anybody wrote something."""
+        try:
+            head = await self.memory.head()
+        except AgentMemError as error:  # locked for a moment, or gone: the next look tells
+            self.log.warning(str(error))
+            return
+        if head != self._head:
+            self._head = head
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Let every screen that stands show what is there now."""
+        for screen in self.screen_stack:
+            if isinstance(screen, Acting):
+                try:
+                    await screen.follow()
+                except AgentMemError as error:
+                    tell(self, error)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: every action that can be done here."""
+        for _, binding, enabled, _ in screen.active_bindings.values():
+            action = ACTIONS.get(binding.id or "")
+            if action is not None and enabled:
+                yield SystemCommand(action.title, action.help, lambda name=binding.action: self._do(name))
+        yield SystemCommand("Theme", "Change the colours.", self.action_change_theme)
+
+    def _do(self, action: str) -> None:
+        begin(self, partial(self._done, action), "palette")
+
+    async def _done(self, action: str) -> None:
+        for node in (self.screen.focused, self.screen, self):
+            if node is not None and hasattr(node, f"action_{action}"):
+                await self.run_action(action, default_namespace=node)
+                return
+
+    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen.of(self.screen))
+
+    def action_journal(self) -> None:
+        if self._memory is not None and not isinstance(self.screen, JournalScreen):
+            self.push_screen(JournalScreen(self.scoped))
+
+    @property
+    def scoped(self) -> AsyncMemory:
+        """The memory of the scope that is looked at."""
+        return next((one.memory for one in reversed(self.screen_stack) if isinstance(one, Acting)), self.memory)
+
+    def action_undo(self) -> None:
+        self._take_back("undo")
+
+    def action_redo(self) -> None:
+        self._take_back("redo")
+
+    def _take_back(self, verb: str) -> None:
+        if self._memory is not None and isinstance(self.screen, Acting):
+            self.screen.act(partial(self._step, verb), alone=True)
+
+    async def _step(self, verb: str) -> None:
+        """Say what would be taken back, and do it after a yes."""
+        memory = self.scoped
+        changes = await (memory.undo(dry_run=True) if verb == "undo" else memory.redo(dry_run=True))
+        if not changes:
+            self.notify(f"There is nothing to {verb}.")
+            return
+        step = await Step.of(memory, verb, changes)
+        if await self.push_screen_wait(StepScreen(step)):
+            await memory.undo(step=step.undoes)
+            self.notify(step.done, markup=False)
+            await self.changed()
