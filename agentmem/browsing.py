@@ -52,8 +52,16 @@ class Browsing:
         """The `n` records written last, newest first."""
         return self._ledger.newest(whole_number(n, "n"), states=checked_states(states))
 
-    def listing(self, which: str | Filter = "", *, order: Order = "written", descending: bool = True) -> list[int]:
-        """The positions of all records that a filter admits, in an order: a list to be read page by page, by `listed`.
+    def listing(
+        self,
+        which: str | Filter = "",
+        *,
+        order: Order = "written",
+        descending: bool = True,
+        limit: int | None = None,
+    ) -> list[int]:
+        """The positions of all records that a filter admits, or of the first `limit`, in an order: a list to be read
+        page by page, by `listed`.
 
         `which` is a `Filter`, or one as it is typed: `kind:fact since:7d pin:yes "an exact phrase" word`
         (`agentmem.filters.KEYS`). Records of one rank stand in the order of writing. At 100,000 records 30 to 80 ms.
@@ -63,10 +71,12 @@ class Browsing:
             raise InvalidInput(f"a filter must be a text or a Filter, not {type(which).__name__}")
         if order not in ORDERS:
             raise InvalidInput(f"there is no order {order!r:.40}", way_out=f"One of: {', '.join(ORDERS)}.")
+        if limit is not None:
+            whole_number(limit, "limit")
         ledger = self._ledger
         if isinstance(ledger, Listing):
-            return ledger.positions(given, order, descending=bool(descending))
-        return listed(every(lambda: ledger, given.states), given, order, descending=bool(descending))
+            return ledger.positions(given, order, descending=bool(descending), limit=limit)
+        return listed(every(lambda: ledger, given.states), given, order, descending=bool(descending), limit=limit)
 
     def listed(self, positions: Sequence[int]) -> list[Record]:
         """The records at these positions, in this order; those that hold none any more are left out."""

@@ -14,7 +14,15 @@ from agentmem.errors import InvalidInput, LedgerError
 from agentmem.ledger import Reader
 from agentmem.records import Record, Scope, State
 
-__all__ = ["ALL_STATES", "checked_states", "every", "record_lines", "whole_file"]
+__all__ = [
+    "ALL_STATES",
+    "checked_states",
+    "chosen_lines",
+    "every",
+    "markdown_lines",
+    "record_lines",
+    "whole_file",
+]
 
 ALL_STATES: tuple[State, ...] = ("live", "forgotten", "replaced")
 _CHUNK = 1_000  # records read by one statement
@@ -41,6 +49,24 @@ def record_lines(reader: Reader, scope: Scope) -> Iterator[str]:
     yield json.dumps(header, ensure_ascii=False)
     for record in every(lambda: reader, ALL_STATES):
         yield json.dumps(record.to_json(), ensure_ascii=False)
+
+
+def chosen_lines(records: Sequence[Record], scope: Scope) -> Iterator[str]:
+    """As `record_lines`, of some alone."""
+    header = {"agentmem": "export", "schema": 1, "scope": list(scope), "records": len(records)}
+    yield json.dumps(header, ensure_ascii=False)
+    for record in records:
+        yield json.dumps(record.to_json(), ensure_ascii=False)
+
+
+def markdown_lines(records: Sequence[Record]) -> Iterator[str]:
+    """To be read, and pasted somewhere: each with when, who and where, its text quoted as it stands."""
+    for record in records:
+        known = [f"{record.at:%Y-%m-%d %H:%M}", record.kind, record.speaker, record.place.id if record.place else None]
+        yield f"**{' · '.join(' '.join(one.split()) for one in known if one)}**"
+        yield ""
+        yield from (f"> {line}" for line in record.text.splitlines() or [""])
+        yield ""
 
 
 @contextmanager

@@ -122,8 +122,8 @@ class Filter:
 class Listing(Protocol):
     """A ledger's scope that can list. Others are read from end to end (`listed`)."""
 
-    def positions(self, which: Filter, order: Order, *, descending: bool) -> list[int]:
-        """Of all that it admits, those of one rank by position."""
+    def positions(self, which: Filter, order: Order, *, descending: bool, limit: int | None = None) -> list[int]:
+        """Of all that it admits, or the first `limit` of them, those of one rank by position."""
         ...
 
     def kinds(self, *, everywhere: bool) -> list[Counted]:
@@ -131,11 +131,13 @@ class Listing(Protocol):
         ...
 
 
-def listed(records: Iterable[Record], which: Filter, order: Order, *, descending: bool) -> list[int]:
+def listed(
+    records: Iterable[Record], which: Filter, order: Order, *, descending: bool, limit: int | None = None
+) -> list[int]:
     """As `Listing.positions`, of records that are given."""
     found = sorted((record for record in records if which.admits(record)), key=lambda record: record.position)
     found.sort(key=_RANKS[order], reverse=descending)  # keeps those of one rank in the order they had
-    return [record.position for record in found]
+    return [record.position for record in found[:limit]]
 
 
 _RANKS: Final[Mapping[Order, Callable[[Record], Any]]] = {

@@ -23,7 +23,7 @@ from agentmem import undo as undoing
 from agentmem.cues import Context, Cue, Hit, Hits
 from agentmem.embedding import AnyEmbedder, Embedder
 from agentmem.errors import InvalidInput
-from agentmem.export import record_lines, whole_file
+from agentmem.export import chosen_lines, markdown_lines, record_lines, whole_file
 from agentmem.exposure import Capped
 from agentmem.feedback import Feedback
 from agentmem.index import Progress
@@ -558,8 +558,19 @@ class Memory(Minding):
         for said in self.feedbacks():
             yield json.dumps(said.to_json(full=True), ensure_ascii=False)
 
-    def export(self, path: str | PathLike[str], *, feedback: bool = False) -> int:
-        """Write `export_lines`, or `feedback_lines`, to a file, whole or not at all; how many records or rows."""
+    def export(self, path: str | PathLike[str], *, feedback: bool = False, only: Iterable[str] = _NONE) -> int:
+        """Write `export_lines`, or `feedback_lines`, to a file, whole or not at all; how many records or rows.
+
+        With `only`, the records with these ids alone, in this order: as JSONL that can be taken in again, or to be
+        read, where the file's name ends with `.md`.
+        """
+        if only is not _NONE:
+            chosen = verbs.required(self._ledger, [plain_text(id, "only") for id in many(only, "only")])
+            prose = Path(path).suffix == ".md"
+            with whole_file(Path(path)) as file:
+                lines = markdown_lines(chosen) if prose else chosen_lines(chosen, self._scope)
+                file.writelines(f"{line}\n" for line in lines)
+            return len(chosen)
         count = 0 if feedback else -1  # the header is no record
         with whole_file(Path(path)) as file:
             for line in self.feedback_lines() if feedback else self.export_lines():

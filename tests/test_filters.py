@@ -148,6 +148,7 @@ def test_a_ledger_lists_what_the_filter_admits(
     for one in which:
         found = memory.listing(one, order=order, descending=descending)
         assert found == listed(standing, one, order, descending=descending)
+        assert memory.listing(one, order=order, descending=descending, limit=2) == found[:2]
         assert [record.position for record in memory.listed(found)] == found
 
 

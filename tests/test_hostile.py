@@ -301,6 +301,7 @@ SLOTS: dict[tuple[str, str], Slot] = {
     ("foresee", "now"): Slot(lambda m, t: (sorted(m.foresee("working", now=t)), ["working"]), whatever),
     ("context", "without"): Slot(lambda m, t: (m.context("kept", 200, without=[t]).budget, 200), whatever),
     ("export", "path"): Slot(exported, whatever),
+    ("export", "only"): Slot(lambda m, t: (m.export("only.jsonl", only=[t + "?"]), None), never),
     ("add", "repeats"): Slot(lambda m, t: (m.add("x", repeats=t), None), never),  # type: ignore[arg-type]
     ("detach", "name"): Slot(detached, never),
     ("complete", "fragment"): Slot(lambda m, t: (m.complete(t) is None or True, True), wordy),
@@ -326,6 +327,7 @@ NUMBERS = {
     ("context", "tokens"): lambda m, n: m.context("kept", n),
     ("newest", "n"): lambda m, n: m.newest(n),
     ("listed", "positions"): lambda m, n: m.listed([n]),
+    ("listing", "limit"): lambda m, n: m.listing(limit=n),
     ("log", "limit"): lambda m, n: m.log(n),
     ("log", "before"): lambda m, n: m.log(before=n),
     ("log", "step"): lambda m, n: m.log(step=n),

@@ -8,12 +8,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, TextArea
 
 from agentmem import Memory
 from agentmem.errors import ConfigError
 from agentmem.records import Record
+from agentmem_apps.importers.run import import_file
 from agentmem_tui.actions import ACTIONS, GROUPS
 from agentmem_tui.app import MemoryApp
 from agentmem_tui.reference import page
@@ -23,6 +26,8 @@ from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.journal import JournalScreen
+from agentmem_tui.screens.merge import MergeScreen
+from agentmem_tui.screens.split import SplitScreen, sentences
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.screens.trouble import TroubleScreen
 from agentmem_tui.screens.typing import TypeScreen
@@ -57,6 +62,14 @@ def live(place: Path) -> list[str]:
 
 def begins(pilot: Pilot[None], text: str) -> bool:
     return texts(pilot)[:1] == [text]
+
+
+def long(pilot: Pilot[None], count: int) -> bool:
+    return isinstance(pilot.app.screen, BrowseScreen) and rows(pilot) == count
+
+
+def exists(file: Path) -> bool:
+    return file.is_file()
 
 
 def only(place: Path, text: str) -> Record:
@@ -269,6 +282,83 @@ async def test_forgetting_says_what_was_made_of_it(place: Path) -> None:
         assert "1 memory made from it stay" in shown(pilot.app.screen, ".dialog-note")
         await pilot.press("n")
     assert LAUNCH in live(place)
+
+
+@awaited
+async def test_several_become_one_and_one_several(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("M")  # of one alone: it says what to do
+        await pilot.press("v", "j", "v", "M")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, MergeScreen), "the merge")
+        assert pilot.app.screen.query_one(TextArea).text == "Then I'll book the ferry.\nAna prefers tea."
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: rows(pilot) == 2, "one less")
+        merged = only(place, "Then I'll book the ferry.\nAna prefers tea.")
+        await wait_for(pilot, lambda: table(pilot).cursor_position == merged.position, "the merged one")
+        await pilot.press("X")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, SplitScreen), "the split")
+        await pilot.press("ctrl+s")  # nothing is cut yet
+        await pilot.press("down", "enter")
+        await wait_for(pilot, lambda: "2\nAna prefers tea." in shown(pilot.app.screen, ".parts"), "two parts")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: rows(pilot) == 3, "one more")
+        assert sorted(live(place)) == sorted([LAUNCH, "Then I'll book the ferry.", "Ana prefers tea."])
+        for left in (2, 3):
+            await pilot.press("z")
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "which step")
+            await pilot.press("enter")
+            await wait_for(pilot, partial(long, pilot, left), "a step back")
+    with at(place) as memory:
+        assert [record.kind for record in memory.records()] == ["turn", "turn", "fact"], "as it was"
+
+
+@given(st.text(st.sampled_from("ab.!?。\n \"'"), max_size=40))
+def test_sentences_joined_are_the_text(text: str) -> None:
+    assert "".join(sentences(text)) == text
+    assert all(sentence for sentence in sentences(text))
+
+
+@awaited
+async def test_erasing_shows_all_that_goes_and_wants_its_number(place: Path) -> None:
+    with at(place) as memory:
+        memory.add("The launch is in May.", kind="thought", sources=[only(place, LAUNCH).id])
+    async with app_on(place) as pilot:
+        for typed, left in (("1", 4), ("2", 2)):
+            await pilot.press("G", "D")
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, TypeScreen), "the question")
+            assert "Erase 2 memories for good" in shown(pilot.app.screen, ".dialog-title")
+            assert "The launch is in May." in shown(pilot.app.screen, ".dialog-title")
+            await pilot.press(typed, "enter")
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+            await wait_for(pilot, partial(long, pilot, left), "what is left")
+    assert LAUNCH.encode() not in b"".join(file.read_bytes() for file in place.rglob("*") if file.is_file())
+
+
+@awaited
+async def test_the_selected_are_written_to_a_file(place: Path, tmp_path: Path) -> None:
+    async with app_on(place) as pilot:
+        for name in ("some.jsonl", "some.md"):
+            await pilot.press("E")
+            await wait_for(pilot, lambda: isinstance(pilot.app.screen, TypeScreen), "the name")
+            pilot.app.screen.query_one(Input).value = str(tmp_path / name)
+            await pilot.press("enter")
+            await wait_for(pilot, partial(exists, tmp_path / name), "the file")
+        await pilot.press("E")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, TypeScreen), "the name")
+        pilot.app.screen.query_one(Input).value = str(tmp_path / "some.md")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "whether to overwrite it")
+        await pilot.press("n", "E")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, TypeScreen), "the name")
+        pilot.app.screen.query_one(Input).value = "~nobody-of-that-name/x"
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home, and no crash")
+    assert "> Ana prefers tea." in (tmp_path / "some.md").read_text(encoding="utf-8")
+    lines = (tmp_path / "some.jsonl").read_text(encoding="utf-8").splitlines()
+    assert '"records": 1' in lines[0]
+    with Memory.open(tmp_path / "other.mem", embedder="hash") as other:
+        import_file(other, tmp_path / "some.jsonl")
+        assert [record.text for record in other.records()] == ["Ana prefers tea."]
 
 
 # ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────

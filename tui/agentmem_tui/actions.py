@@ -57,9 +57,13 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("edit", "Edit", "Change its words, or what is known of it.", ("e",)),
         Action("pin", "Pin", "Keep it from fading, or let it go.", ("p",)),
         Action("tag", "Tag", "Give it tags, or take some away.", ("t",)),
+        Action("merge", "Merge", "Make one memory of those selected.", ("M",)),
+        Action("split", "Split", "Make several memories of one.", ("X",)),
         Action("forget", "Forget", "Put it in the trash.", ("d",)),
+        Action("erase", "Erase", "Erase its words for good, with all that holds them; asks for their number.", ("D",)),
         Action("restore", "Restore", "Bring it back: out of the trash, or as an earlier version.", ("R",)),
     ),
+    "Hand out": (Action("export", "Export", "Write the selected to a file: JSONL, or Markdown by its name.", ("E",)),),
     "Write": (
         Action("save", "Save", "Keep what was written.", ("ctrl+s",)),
         Action("editor", "$EDITOR", "Write the text in your own editor.", ("ctrl+e",)),

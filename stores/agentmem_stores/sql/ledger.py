@@ -284,12 +284,12 @@ class SqlScope:
 
         return self._directly(read, lambda reader: reader.at(positions))
 
-    def positions(self, which: Filter, order: Order, *, descending: bool) -> list[int]:
+    def positions(self, which: Filter, order: Order, *, descending: bool, limit: int | None = None) -> list[int]:
         def read(connection: Connection) -> list[int]:
             ids = self.reader(connection).ids
             if ids is None:
                 return []
-            return listing.positions(connection, self._scope, ids[0], which, order, descending=descending)
+            return listing.positions(connection, self._scope, ids[0], which, order, descending=descending, limit=limit)
 
         return self._ledger.glance(read)
 

@@ -4,6 +4,7 @@ are of each kind. What it gives is what `Filter.admits` does."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, collate, func, or_, select
@@ -25,7 +26,14 @@ __all__ = ["kinds", "positions"]
 
 
 def positions(
-    connection: Connection, scope: Scope, scope_id: int, which: Filter, order: Order, *, descending: bool
+    connection: Connection,
+    scope: Scope,
+    scope_id: int,
+    which: Filter,
+    order: Order,
+    *,
+    descending: bool,
+    limit: int | None = None,
 ) -> list[int]:
     rank = _rank(connection, order)
     ranked = [rank.desc() if descending else rank, *([] if order == "written" else [records.c.key])]
@@ -33,12 +41,15 @@ def positions(
     loose = list(_loose(which))
     columns = RECORD_COLUMNS if loose else [records.c.key]
     query = select(*columns).where(in_scope(records.c.key, scope_id), *parts, *loose).order_by(*ranked)
+    if limit is not None and not loose:
+        query = query.limit(limit)
     rows = connection.execute(query)
     if not loose:
         # Past SQLAlchemy's rows, which take as long as SQLite over a hundred thousand of them.
         first = key_of(scope_id, 0)
         return [key - first for (key,) in rows.cursor.fetchall()]
-    return [record.position for record in (row_record(row, scope) for row in rows) if which.admits(record)]
+    found = (record.position for record in (row_record(row, scope) for row in rows) if which.admits(record))
+    return list(islice(found, limit))
 
 
 def kinds(connection: Connection, scope: Scope, *, everywhere: bool) -> list[Counted]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -23,6 +27,8 @@ from agentmem_tui.record_columns import COLUMNS
 from agentmem_tui.screens.acting import Acting
 from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.history import HistoryScreen
+from agentmem_tui.screens.merge import MergeScreen
+from agentmem_tui.screens.split import SplitScreen
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.screens.typing import TypeScreen
 from agentmem_tui.widgets.record_table import RecordTable
@@ -32,16 +38,21 @@ from agentmem_tui.widgets.scope_tree import Place, ScopeTree
 __all__ = ["BrowseScreen"]
 
 _MEANT: Final = 200  # hits of a search by meaning
+_FIRST: Final = 200  # of a long list: more than a screen has room for
+_PAUSE_S: Final = 0.15  # in the typing
 _LISTED: Final = 20  # memories that a question lists
 
 
 class BrowseScreen(Acting[None]):
     """Looks at all that is inside the scope the memory is bound to, one scope at a time."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(
-        ["find", "add", "edit", "pin", "tag", "forget", "restore", "history", "open", "back"],
-        shown=["find", "edit", "forget", "history", "back"],
-    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(["find", "open", "history"], shown=["find", "history"]),
+        *bindings(
+            ["add", "edit", "pin", "tag", "merge", "split", "forget", "erase", "restore"], shown=["edit", "forget"]
+        ),
+        *bindings(["export", "back"], shown=["back"]),
+    ]
 
     def __init__(self, memory: AsyncMemory) -> None:
         super().__init__(memory)
@@ -89,14 +100,22 @@ class BrowseScreen(Acting[None]):
         await self._list()
         self._show_record(self.table.cursor_record)
 
-    async def _list(self) -> None:
+    async def _list(self, *, at_once: bool = False) -> None:
         try:
             if self._meant and self._typed.strip():
                 hits = await self.memory.recall(self._typed, _MEANT)
                 positions = [hit.record.position for hit in hits]
             else:
                 typed = f"{self._place.typed} {self._typed}".strip()
-                positions = await self.memory.listing(typed, order=self._order, descending=self._descending)
+                listing = partial(self.memory.listing, typed, order=self._order, descending=self._descending)
+                if at_once:  # what is seen first; the whole list when the typing pauses
+                    positions = await listing(limit=_FIRST)
+                    if len(positions) == _FIRST:
+                        self.table.show(positions)
+                        await asyncio.sleep(_PAUSE_S)
+                        positions = await listing()
+                else:
+                    positions = await listing()
         except InvalidInput as error:  # of what is typed, perhaps not to its end
             self._say(Text(f"! {error}. {error.way_out}".strip()))
             return
@@ -145,7 +164,7 @@ class BrowseScreen(Acting[None]):
     @on(Input.Changed, ".find")
     def _find_as_typed(self, event: Input.Changed) -> None:
         self._typed, self._meant = event.value, False
-        self._follow()
+        self.act(partial(self._list, at_once=True), "listing", alone=True)
 
     @on(Input.Submitted, ".find")
     def _find_meaning(self) -> None:
@@ -254,8 +273,80 @@ class BrowseScreen(Acting[None]):
             if not await self.app.push_screen_wait(Ask(f"Put {count} in the trash?", lines, note=told)):
                 return
         await self.memory.forget(*(record.id for record in records))
-        self.table.action_clear()
+        self._select_none()
         await self._done(f"{count} in the trash; z brings it back" if len(records) == 1 else f"{count} in the trash")
+
+    def action_erase(self) -> None:
+        self.act(self._erase)
+
+    async def _erase(self) -> None:
+        """Show all that would go with it, and erase when its number was typed."""
+        records = await self._meant_records()
+        if not records:
+            return
+        ids = [record.id for record in records]
+        with self.memory.rehearse():
+            going = await self.memory.forget(*ids, hard=True)
+        lines = "\n".join(f"· {one_line(record.text, 80)}" for record in going[:_LISTED])
+        more = f"\n· and {len(going) - _LISTED:,} more" if len(going) > _LISTED else ""
+        title = f"Erase {plural(len(going), 'memory', 'memories')} for good? Nothing brings them back."
+        note = f"Type {len(going)} and enter; escape leaves all as it is."
+        typed = await self.app.push_screen_wait(TypeScreen(f"{title}\n\n{lines}{more}", note=note))
+        if typed is None:
+            return
+        if typed.strip() != str(len(going)):
+            self.notify("Nothing was erased.")
+            return
+        await self.memory.forget(*ids, hard=True)
+        self._select_none()
+        await self._done(f"erased {plural(len(going), 'memory', 'memories')}")
+
+    def action_merge(self) -> None:
+        self.act(self._merge)
+
+    async def _merge(self) -> None:
+        records = [record for record in await self._meant_records() if record.state == "live"]
+        if len(records) < 2:
+            self.notify("Select two memories or more: v, V.")
+            return
+        merged = await self.app.push_screen_wait(MergeScreen(self.memory, records))
+        if merged is not None:
+            self._select_none()
+            await self._done(f"merged {plural(len(records), 'memory', 'memories')}")
+            self.table.go_to(merged.position)
+
+    def action_split(self) -> None:
+        self.act(self._split)
+
+    async def _split(self) -> None:
+        record = self.table.cursor_record
+        if record is None or record.state != "live":
+            return
+        made = await self.app.push_screen_wait(SplitScreen(self.memory, record))
+        if made:
+            await self.follow()
+            self.table.go_to(made[0].position)
+
+    def action_export(self) -> None:
+        self.act(self._export)
+
+    async def _export(self) -> None:
+        records = await self._meant_records()
+        if not records:
+            return
+        title = f"Write {plural(len(records), 'memory', 'memories')} to a file; .md to be read, .jsonl to be taken in"
+        typed = await self.app.push_screen_wait(TypeScreen(title, value="memories.jsonl"))
+        if not typed or not typed.strip():
+            return
+        try:
+            path = Path(typed.strip()).expanduser()
+            there = path.exists()
+        except (RuntimeError, ValueError, OSError) as error:  # no such home; a NUL, or too long a name
+            raise InvalidInput(f"{typed.strip()!r:.80} cannot be a file: {error}") from error
+        if there and not await self.app.push_screen_wait(Ask(f"{path} is there already. Overwrite it?")):
+            return
+        count = await self.memory.export(path, only=[record.id for record in records])
+        self.notify(f"wrote {plural(count, 'memory', 'memories')} to {path}", markup=False)
 
     def action_restore(self) -> None:
         self.act(self._restore)
@@ -264,8 +355,12 @@ class BrowseScreen(Acting[None]):
         records = [record for record in await self._meant_records() if record.state == "forgotten"]
         if records:
             await self.memory.restore(*(record.id for record in records))
-            self.table.action_clear()
+            self._select_none()
             await self._done(f"brought back {plural(len(records), 'memory', 'memories')}")
+
+    def _select_none(self) -> None:
+        with suppress(SkipAction):  # none was
+            self.table.action_clear()
 
     async def _done(self, told: str) -> None:
         self.notify(told, timeout=4, markup=False)
