@@ -29,10 +29,14 @@ def opening(place: Path, **given: Any) -> Callable[..., Memory]:
 
 @asynccontextmanager
 async def app_on(
-    place: Path, size: tuple[int, int] = (130, 40), preferences: tuple[object, str] = ({}, ""), **given: Any
+    place: Path,
+    size: tuple[int, int] = (130, 40),
+    preferences: tuple[object, str] = ({}, ""),
+    remembered: Path | None = None,
+    **given: Any,
 ) -> AsyncIterator[Pilot[None]]:
     """The app on a memory that is there, at home, with its list read."""
-    app = MemoryApp(str(place), opening(place, **given), preferences)
+    app = MemoryApp(str(place), opening(place, **given), preferences, remembered)
     async with app.run_test(size=size) as pilot:
         await wait_for(pilot, lambda: isinstance(app.screen, BrowseScreen), "home")
         await wait_for(pilot, lambda: table(pilot).cursor_record or not rows(pilot), "its list")

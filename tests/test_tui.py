@@ -20,6 +20,7 @@ from agentmem_apps.importers.run import import_file
 from agentmem_tui.actions import ACTIONS, GROUPS
 from agentmem_tui.app import MemoryApp
 from agentmem_tui.reference import page
+from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.conflict import ConflictScreen
 from agentmem_tui.screens.edit import EditScreen
@@ -148,6 +149,50 @@ async def test_the_tree_leads_to_other_scopes_kinds_and_the_trash(place: Path) -
         await wait_for(pilot, lambda: texts(pilot) == ["I live in Porto."], "what was written")
     with at(place) as memory:
         assert [record.text for record in memory.scope("user:ana").records()] == ["I live in Porto."]
+
+
+@awaited
+async def test_searches_are_remembered_and_saved(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "state" / "tui.json"
+    async with app_on(place, remembered=file) as pilot:
+        await pilot.press("slash", *"kind:fact", "escape", "slash", *"ferry", "enter")
+        await pilot.press("S")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, TypeScreen), "its name")
+        await pilot.press(*"the [b]ferry", "enter")
+        await wait_for(pilot, lambda: "⌕ the [b]ferry" in branches(pilot), "a place in the tree")
+    async with app_on(place, remembered=file) as pilot:
+        await wait_for(pilot, lambda: "⌕ the [b]ferry" in branches(pilot), "the place, the next day")
+        await pilot.press("slash", "up", "up")
+        assert pilot.app.screen.query_one(Input).value == "kind:fact"
+        await pilot.press("down", "down")
+        assert pilot.app.screen.query_one(Input).value == ""
+        tree = pilot.app.screen.query_one(ScopeTree)
+        tree.select_node(tree.root.children[-1])
+        tree.action_select_cursor()
+        await wait_for(pilot, lambda: texts(pilot) == ["Then I'll book the ferry."], "what was saved")
+
+
+def branches(pilot: Pilot[None]) -> list[str]:
+    return [str(node.label) for node in pilot.app.screen.query_one(ScopeTree).root.children]
+
+
+def test_what_cannot_be_read_of_it_is_put_aside(tmp_path: Path) -> None:
+    for broken in (b"{", b"[]", b'{"searches": {"a": 1}, "recent": []}', b"\xff", b'{"searches": 3, "recent": 4}'):
+        file = tmp_path / "tui.json"
+        file.write_bytes(broken)
+        kept = Remembered.load(file)
+        assert (kept.searches, kept.recent) == ({}, [])
+        assert (tmp_path / "tui.broken").read_bytes() == broken
+        kept.typed("tea")
+        assert Remembered.load(file).recent == ["tea"]
+    kept.save("drinks", "kind:fact tea")
+    kept.save("drinks", "")
+    assert Remembered.load(file).searches == {}
+    for number in range(60):
+        kept.typed(f"tea {number}")
+    kept.typed("tea 58")
+    assert Remembered.load(file).recent[:3] == ["tea 58", "tea 59", "tea 57"]
+    assert len(Remembered.load(file).recent) == 50
 
 
 @awaited

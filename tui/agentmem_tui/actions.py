@@ -37,6 +37,7 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
     ),
     "Look": (
         Action("find", "Find", "Narrow the list as you type; enter looks for the meaning.", ("slash",)),
+        Action("save-search", "Save search", "Keep what is typed as a place in the tree, by a name.", ("S",)),
         Action("open", "Open", "Show the memory by itself.", ("enter",)),
         Action("history", "History", "Show the versions of the memory, and bring one back.", ("H",)),
         Action("select", "Select", "Select the memory, or leave it out again.", ("v",)),

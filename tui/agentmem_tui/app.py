@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from textual.app import App, SystemCommand
@@ -20,6 +21,7 @@ from agentmem.errors import AgentMemError
 from agentmem.memory import Memory
 from agentmem_tui.actions import ACTIONS, bindings
 from agentmem_tui.preferences import Preferences
+from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.acting import Acting, begin, tell
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.help import HelpScreen
@@ -46,9 +48,16 @@ class MemoryApp(App[None]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = bindings(["help", "undo", "redo", "journal"], shown=["help", "undo"])
 
-    def __init__(self, place: str, opens: Callable[..., Memory], preferences: tuple[object, str] = ({}, "")) -> None:
-        """ConfigError for preferences that are not understood."""
+    def __init__(
+        self,
+        place: str,
+        opens: Callable[..., Memory],
+        preferences: tuple[object, str] = ({}, ""),
+        remembered: Path | None = None,
+    ) -> None:
+        """ConfigError for preferences that are not understood. `remembered`: the file of what was typed."""
         super().__init__()
+        self._remembered = Remembered.load(remembered)
         self._preferences = Preferences.read(*preferences, self.available_themes)
         self.place = place
         self._opens = opens
@@ -86,7 +95,7 @@ class MemoryApp(App[None]):
                     self.exit(return_code=1)
                     return
                 create = answer == "make"
-        await self.push_screen(BrowseScreen(self._memory))
+        await self.push_screen(BrowseScreen(self._memory, self._remembered))
         self.set_interval(_LOOKS_EVERY_S, self._look)
 
     def _look(self) -> None:

@@ -30,7 +30,8 @@ def tui(invocation: Invocation, path: str | None) -> None:
     if not invocation.interactive:
         raise InvalidInput("the screens need a terminal", way_out="In a pipe, use agentmem show, recall and edit.")
     from agentmem_tui.app import MemoryApp
+    from agentmem_tui.remembered import state_file
 
-    app = MemoryApp(invocation.settings.memory, invocation.open, invocation.settings.tui)
+    app = MemoryApp(invocation.settings.memory, invocation.open, invocation.settings.tui, state_file())
     app.run()
     raise click.exceptions.Exit(app.return_code or 0)

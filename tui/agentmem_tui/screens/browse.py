@@ -19,11 +19,12 @@ from textual.widgets import Footer, Input, Static
 
 from agentmem.aio import AsyncMemory
 from agentmem.errors import AgentMemError, InvalidInput
-from agentmem.filters import Order
+from agentmem.filters import Filter, Order
 from agentmem.records import Record
 from agentmem_apps.cli.output import one_line, plural
 from agentmem_tui.actions import bindings
 from agentmem_tui.record_columns import COLUMNS
+from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.acting import Acting
 from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.history import HistoryScreen
@@ -31,6 +32,7 @@ from agentmem_tui.screens.merge import MergeScreen
 from agentmem_tui.screens.split import SplitScreen
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.screens.typing import TypeScreen
+from agentmem_tui.widgets.find_line import FindLine
 from agentmem_tui.widgets.record_table import RecordTable
 from agentmem_tui.widgets.record_view import RecordView
 from agentmem_tui.widgets.scope_tree import Place, ScopeTree
@@ -51,12 +53,14 @@ class BrowseScreen(Acting[None]):
         *bindings(
             ["add", "edit", "pin", "tag", "merge", "split", "forget", "erase", "restore"], shown=["edit", "forget"]
         ),
-        *bindings(["export", "back"], shown=["back"]),
+        *bindings(["export", "save-search", "back"], shown=["back"]),
     ]
 
-    def __init__(self, memory: AsyncMemory) -> None:
+    def __init__(self, memory: AsyncMemory, remembered: Remembered) -> None:
         super().__init__(memory)
         self._root = memory
+        self._remembered = remembered
+        self._asked = 0  # lists so far: one that was asked for later is the one to show
         self._place = Place(self._root.bound)
         self._typed = ""
         self._meant = False  # whether the list is of a search by meaning
@@ -68,7 +72,7 @@ class BrowseScreen(Acting[None]):
         with Horizontal(classes="panes"):
             yield ScopeTree(self._root.url, self._root.bound)
             with Vertical(classes="middle"):
-                yield Input(placeholder='words  "an exact phrase"  kind:fact  since:7d  in:trash', classes="find")
+                yield FindLine(self._remembered)
                 yield Static(classes="said")
                 yield RecordTable(COLUMNS, self._read, empty="Nothing here yet.")
             yield RecordView()
@@ -95,16 +99,18 @@ class BrowseScreen(Acting[None]):
         counted = await self._root.kinds()
         if not self.is_attached:  # it was left meanwhile
             return
-        self.query_one(ScopeTree).show(counted)
+        self.query_one(ScopeTree).show(counted, self._remembered.searches)
         self.table.invalidate()
         await self._list()
         self._show_record(self.table.cursor_record)
 
     async def _list(self, *, at_once: bool = False) -> None:
+        self._asked = asked = self._asked + 1
         try:
             if self._meant and self._typed.strip():
+                within = Filter.parse(self._place.typed)
                 hits = await self.memory.recall(self._typed, _MEANT)
-                positions = [hit.record.position for hit in hits]
+                positions = [hit.record.position for hit in hits if within.admits(hit.record)]
             else:
                 typed = f"{self._place.typed} {self._typed}".strip()
                 listing = partial(self.memory.listing, typed, order=self._order, descending=self._descending)
@@ -116,6 +122,8 @@ class BrowseScreen(Acting[None]):
                         positions = await listing()
                 else:
                     positions = await listing()
+            if asked != self._asked or not self.is_attached:
+                return
         except InvalidInput as error:  # of what is typed, perhaps not to its end
             self._say(Text(f"! {error}. {error.way_out}".strip()))
             return
@@ -169,6 +177,7 @@ class BrowseScreen(Acting[None]):
     @on(Input.Submitted, ".find")
     def _find_meaning(self) -> None:
         self._meant = True
+        self._remembered.typed(self._typed)
         self._follow()
         self.table.focus()
 
@@ -196,6 +205,7 @@ class BrowseScreen(Acting[None]):
     def action_back(self) -> None:
         line = self.query_one(Input)
         if line.display:
+            self._remembered.typed(line.value)
             line.value = ""
             line.display = False
             self.table.focus()
@@ -208,6 +218,19 @@ class BrowseScreen(Acting[None]):
             return await self.memory.listed(sorted(self.table.selected))
         record = self.table.cursor_record
         return [] if record is None else [record]
+
+    def action_save_search(self) -> None:
+        self.act(self._save_search)
+
+    async def _save_search(self) -> None:
+        """Keep what is typed by a name, as a place in the tree; or take a name out."""
+        search = f"{self._place.typed} {self._typed}".strip()
+        title = f"A name for: {one_line(search, 80)}" if search else "The name of the search to take out"
+        known = ", ".join(self._remembered.searches)
+        name = await self.app.push_screen_wait(TypeScreen(title, note=f"saved: {known}" if known else ""))
+        if name and name.strip():
+            self._remembered.save(name, search)
+            await self.follow()
 
     def action_open(self) -> None:
         self.query_one(RecordView).focus()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 from rich.text import Text
 from textual.message import Message
@@ -15,6 +15,9 @@ from agentmem.records import Scope
 from agentmem_apps.cli.output import one_line
 
 __all__ = ["Place", "ScopeTree"]
+
+
+_NONE: Final[Mapping[str, str]] = {}
 
 
 class Place(NamedTuple):
@@ -38,8 +41,9 @@ class ScopeTree(Tree[Place]):
         self.guide_depth = 2
         self.show_root = False
 
-    def show(self, counted: Iterable[Counted]) -> None:
-        """The counts as they are now. What was opened stays open, and the cursor where it was."""
+    def show(self, counted: Iterable[Counted], searches: Mapping[str, str] = _NONE) -> None:
+        """The counts as they are now, and the searches that were saved, by name. What was opened stays open, and the
+        cursor where it was."""
         found = list(counted)
         opened = {node.data for node in self._every() if node.is_expanded}
         at = self.cursor_node.data if self.cursor_node is not None else None
@@ -66,12 +70,12 @@ class ScopeTree(Tree[Place]):
             node.add_leaf(_label("trash", gone), Place(scope, "in:trash"))
             if Place(scope) in opened or scope == self._bound:
                 node.expand()
+        for name, typed in searches.items():
+            self.root.add_leaf(Text(f"⌕ {one_line(name, 40)}"), Place(self._bound, typed))
         self.root.expand()
-        for line, node in enumerate(self._every(), -1):
-            if node.data == at:
-                self.call_after_refresh(self.move_cursor, node)
-                break
-            del line
+        stood = next((one for one in self._every() if one.data == at and one is not self.root), None)
+        if stood is not None:
+            self.call_after_refresh(self.move_cursor, stood)
 
     def _every(self) -> list[TreeNode[Place]]:
         waiting, found = [self.root], []
