@@ -285,8 +285,10 @@ async def test_a_read_that_fails_is_told_in_the_list_and_tried_again_when_somebo
         await screen.pilot.pause()
         assert len(screen.asked) == tries  # not by itself
         memory = await opening(few)
+        (first,) = await memory.listed(positions[1:2])
+        await memory.forget(first.id, hard=True)
         await screen.press("down")
-        assert "turn 58" in screen.row
+        assert "gone" in screen.row
         assert not any("Not read: " in line for line in lines(screen.table))
         await memory.close()
 
@@ -305,7 +307,9 @@ async def test_one_a_range_and_the_rest_of_5000_are_selected(many: Path) -> None
             assert screen.row.startswith("▸●")
             await screen.press("v")
             assert table.selected == frozenset()
-            await screen.press("v", "G", "k", "V")
+            await screen.press("down", "down", "V")  # no range: nothing is selected
+            assert table.selected == {positions[2]}
+            await screen.press("v", "g", "v", "G", "k", "V")
             assert table.selected == set(positions[:-1])
             assert screen.heard(RecordTable.SelectionChanged)[-1].positions == table.selected
             await screen.press("asterisk")
@@ -340,9 +344,12 @@ async def test_what_a_filter_hides_is_not_selected_until_it_is_lifted(many: Path
             await screen.read()
             assert screen.table.selected == frozenset()
             assert screen.heard(RecordTable.SelectionChanged)[-1].positions == frozenset()
+            await screen.press("asterisk")
+            ferries = await memory.listing("ferries")
+            assert screen.table.selected == set(ferries)
             screen.table.show(everything)
             await screen.read()
-            assert screen.table.selected == set(everything[:2])
+            assert screen.table.selected == {*everything[:2], *ferries}
 
 
 @awaited
@@ -403,13 +410,22 @@ async def test_a_smaller_screen_and_back_shows_what_it_showed(many: Path) -> Non
                 assert "turn 4896 " in screen.row
                 assert table.selected == {positions[78]}
             assert lines(table) == before
-            # Also at the end of the list, where a larger screen has no more rows to show.
+            # Also at the end of the list, where a larger screen has no more rows below to show.
             await screen.pilot.resize_terminal(60, 20)
-            await screen.press("G")
+            await screen.press("G", *["up"] * 18)
+            before = lines(table)
             for size in [(120, 40), (60, 20)]:
                 await screen.pilot.resize_terminal(*size)
                 await screen.read()
-                assert screen.row == lines(table)[-1]
+                assert "turn 18 " in screen.row
+            assert lines(table) == before
+            # And where somebody scrolled away from the cursor.
+            table.scroll_to(y=1_000, animate=False)
+            await screen.read()
+            for size in [(90, 12), (60, 20)]:
+                await screen.pilot.resize_terminal(*size)
+                await screen.read()
+                assert "turn 3999 " in lines(table)[1]
 
 
 @awaited
@@ -522,6 +538,40 @@ async def test_pages_are_read_one_at_a_time_and_the_last_place_looked_at_first(m
             go_on.set()
             await wait_for(pilot, lambda: app.table.cursor_record is not None, "the end read")
             assert asked[:2] == [positions[:100], positions[-100:]]
+
+
+@awaited
+async def test_the_record_under_the_cursor_is_read_also_when_it_is_out_of_sight(many: Path) -> None:
+    async with await opening(many) as memory:
+        positions = await memory.listing()
+        async with showing(memory.listed, positions) as screen:
+            screen.table.scroll_to(y=3_000, animate=False)
+            await screen.read()
+            screen.asked.clear()
+            screen.table.refresh_rows(positions[:50])
+            await wait_for(screen.pilot, lambda: positions[:50] in screen.asked, "the cursor's page read again")
+
+
+@awaited
+async def test_what_is_to_be_opened_is_not_once_the_cursor_has_left(many: Path) -> None:
+    go_on = asyncio.Event()
+
+    async with await opening(many) as memory:
+
+        async def slow(positions: Sequence[int]) -> list[Record]:
+            await go_on.wait()
+            return await memory.listed(positions)
+
+        app = OneTable(slow)
+        async with app.run_test() as pilot:
+            app.table.show(await memory.listing())
+            await pilot.press("enter", "down", "up")
+            go_on.set()
+            await wait_for(pilot, lambda: app.table.cursor_record is not None, "the record read")
+            await pilot.pause()
+            assert not [message for message in app.heard if isinstance(message, RecordTable.Opened)]
+            await pilot.press("enter")
+            assert [message for message in app.heard if isinstance(message, RecordTable.Opened)]
 
 
 STEPS = st.sampled_from(

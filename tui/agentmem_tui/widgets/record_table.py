@@ -306,10 +306,11 @@ class RecordTable(ScrollView, can_focus=True):
         if self.is_running and now != self._told:
             self._told = now
             self.post_message(self.Highlighted(self, *now))
-        if self._opening is not None and now[1] is not None:
-            if now[0] == self._opening:
-                self.post_message(self.Opened(self, now[1]))
+        if self._opening != now[0]:
             self._opening = None
+        elif self._opening is not None and now[1] is not None:
+            self._opening = None
+            self.post_message(self.Opened(self, now[1]))
 
     # ── moving ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -332,7 +333,6 @@ class RecordTable(ScrollView, can_focus=True):
 
     def _move(self, row: int, *, scrolled: int = 0) -> None:
         was, self._cursor = self._cursor, min(max(row, 0), max(len(self._positions) - 1, 0))
-        self._opening = None
         for one in (was, self._cursor):
             self.refresh_line(_HEADER + one)
         self._scroll(self._following(self.scroll_offset.y + scrolled))
