@@ -316,6 +316,9 @@ async def test_one_a_range_and_the_rest_of_5000_are_selected(many: Path) -> None
             assert table.selected == {positions[-1]}
             await screen.press("escape")
             assert table.selected == frozenset()
+            await screen.press("up", "V")
+            assert table.selected == {table.cursor_position}  # no range from what was cleared
+            await screen.press("escape")
             assert screen.app.backs == 0
             await screen.press("escape")  # with nothing to clear, it is the screen's
             assert screen.app.backs == 1

@@ -72,9 +72,8 @@ def on_one_line(words: str | Text) -> Text:
     terminal may take for wider than it is counted here. A `Text` keeps its styles."""
     if isinstance(words, str):
         return Text(" ".join(_plain(words.lstrip()[:_LOOKED_AT]).split()))
-    line = words.blank_copy()
-    edges = {edge for span in words.spans for edge in (span.start, span.end) if edge < _LOOKED_AT}
-    for run in words[:_LOOKED_AT].divide(sorted(edges)):
+    words, line = words[:_LOOKED_AT], words.blank_copy()
+    for run in words.divide(sorted({edge for span in words.spans for edge in (span.start, span.end)})):
         run.plain = _plain(run.plain)
         line.append_text(run)
     return line

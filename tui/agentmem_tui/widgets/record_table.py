@@ -365,11 +365,9 @@ class RecordTable(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """A window made small and large again shows what it showed, if nobody moved meanwhile."""
-        looked_at = self._looked_at
+        top, followed = self._looked_at.start, not self._looked_at or self._cursor in self._looked_at
         self._resizing = True
-        self._scroll(
-            self._following(looked_at.start) if not looked_at or self._cursor in looked_at else looked_at.start
-        )
+        self._scroll(self._following(top) if followed else top)
         self._resizing = False
         self._need()
 
