@@ -222,6 +222,8 @@ def test_signals_with_like_names_have_letters_of_their_own() -> None:
 def test_a_part_that_is_no_number_is_refused(odd: float) -> None:
     with pytest.raises(InvalidInput):
         stacked({"meaning": odd}, 20)
+    with pytest.raises(InvalidInput):
+        stacked({"meaning": odd}, 20, Legend([{"meaning": 1.0}]))
 
 
 @given(
@@ -294,7 +296,7 @@ GRID = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, m
     lambda rows: [Node(f"place {at}", x, y) for at, (x, y) in enumerate(rows)]
 )
 DIRECTIONS: Final[tuple[Direction, ...]] = ("left", "right", "up", "down")
-COORDINATE = st.integers(-3, 3).map(float) | st.floats(allow_nan=False, allow_infinity=False)
+COORDINATE = st.integers(-3, 3).map(float) | st.floats(-1e150, 1e150)
 NODES = st.lists(st.tuples(COORDINATE, COORDINATE, st.integers(0, 50)), max_size=25).map(
     lambda rows: [Node(f"place {at}", x, y, episodes) for at, (x, y, episodes) in enumerate(rows)]
 )
@@ -373,6 +375,13 @@ def test_no_place_one_place_and_five_hundred() -> None:
     assert drawn(nodes, edges, 0, 5).canvas.plain == ""
 
 
+def test_a_map_stays_as_it_is_while_episodes_are_added() -> None:
+    edges = [("a", "b"), ("b", "c"), ("d", "b")]
+    spots = {node.name: (node.x, node.y) for node in placed([Node(name) for name in "abcd"], edges)}
+    later = placed([Node(name, episodes=ord(name), recency=0.5) for name in "dbca"], edges[::-1])
+    assert {node.name: (node.x, node.y) for node in later} == spots
+
+
 def test_neighbours_are_laid_out_near_each_other_and_given_coordinates_are_kept() -> None:
     names = [f"{side}{number}" for side in "ab" for number in range(6)]
     edges = [(f"{side}{one}", f"{side}{other}") for side in "ab" for one in range(6) for other in range(one)]
@@ -384,6 +393,9 @@ def test_neighbours_are_laid_out_near_each_other_and_given_coordinates_are_kept(
     across = [(f"a{one}", f"b{other}") for one in range(6) for other in range(6)]
     assert mean(edges) < mean(across) / 2
 
+    for node in placed([Node("a", -1e150, 1e150), Node("b", 1e150, 0), Node("c")], [("a", "c")]):
+        assert node.x is not None
+        assert math.isfinite(node.x)
     known = [Node("a", 100, 200), Node("b", 300, 250), Node("between")]
     one, other, between = placed(known, [("a", "between"), ("between", "b")])
     assert [one, other] == known[:2]
@@ -429,6 +441,8 @@ def test_what_is_no_map_is_refused() -> None:
         neighbour([Node("a", math.inf, 0)], "a", "up")
     with pytest.raises(InvalidInput, match="finite"):
         placed([Node("a", 0, 0, recency=math.nan)])
+    with pytest.raises(InvalidInput, match="farther"):
+        placed([Node("a", 0, -1e151)])
     with pytest.raises(InvalidInput, match="one coordinate"):
         placed([Node("a", 1, None)])
     with pytest.raises(InvalidInput, match="twice"):

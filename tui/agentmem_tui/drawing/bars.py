@@ -74,8 +74,9 @@ class Legend:
     def parts(self, row: Mapping[str, float]) -> list[tuple[Mark, float]]:
         """The marks of a row with their contributions, the largest of the rows being 1; the largest first, and last
         what the others come to."""
-        known = [(mark, row[name] / self._most) for name, mark in self.marks.items() if row.get(name)]
-        rest = [part / self._most for name, part in row.items() if name not in self.marks]
+        shares = {name: number(part, name) / self._most for name, part in row.items()}
+        known = [(mark, shares[name]) for name, mark in self.marks.items() if shares.get(name)]
+        rest = [share for name, share in shares.items() if name not in self.marks]
         signed = (sum(part for part in rest if part > 0), sum(part for part in rest if part < 0))
         return [*sorted(known, key=lambda one: -abs(one[1])), *((_OTHERS, part) for part in signed if part)]
 

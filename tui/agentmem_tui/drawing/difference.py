@@ -25,7 +25,7 @@ Cut: TypeAlias = Callable[[str], list[str]]
 _UNSPACED: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD: Final = re.compile(rf"\s+|[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[^\w\s{_UNSPACED}][^\W{_UNSPACED}]+)*|[^\w\s]")
 _SENTENCE: Final = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+\s*|$)")
-# Inner steps of difflib that a comparison may take: 0.1 to 0.3 s. Words of texts of 3,000 characters took never as many
+# Inner steps of difflib that a comparison may take: 0.1 to 0.3 s. Two texts of 3,000 characters never took as many.
 _STEPS: Final = 1_500_000
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ _SIZES: Final = "∘○●"
 _LAID_OUT: Final = 400  # places that the springs hold: 0.4 s; from 500 on networkx would ask for scipy
 _WIDE: Final = 2.0  # a map that is all found is wider than high, as a terminal's pane is: four dots to two
 _SPIRAL: Final = math.pi * (3 - math.sqrt(5))  # the golden angle: no two of a spiral's points fall together
+_FARTHEST: Final = 1e150  # of a coordinate, as in the store of places: its square is still a number
 _FLAT: Final = 1e-9  # of the longer side: such a map is a line
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by row and column
 
@@ -61,19 +62,20 @@ class Drawing(NamedTuple):
 def placed(nodes: Sequence[Node], edges: Edges = ()) -> list[Node]:
     """The nodes, each with coordinates: its own, or such that neighbours are near each other. InvalidInput for a number
     that is not finite, for a name that comes twice, and for an edge to nowhere."""
-    numbers = _checked(nodes)
+    named = sorted(nodes, key=lambda node: node.name)  # the map is the same in whatever order they come
+    numbers = _checked(named)
     ways = tuple(sorted({(min(pair), max(pair)) for pair in _pairs(edges, numbers)}))
-    known = [at for at, node in enumerate(nodes) if node.x is not None]
+    known = [at for at, node in enumerate(named) if node.x is not None]
     if len(known) == len(nodes):
         return list(nodes)
-    points, (left, bottom), span = _to_unit(_points([nodes[at] for at in known]))
-    fixed = tuple((at, *point) for at, point in zip(known, points.tolist(), strict=True))
-    busiest = sorted(range(len(nodes)), key=lambda at: (nodes[at].x is None, -nodes[at].episodes, at))
-    found = _laid_out(tuple(busiest), ways, fixed)
+    points, (left, bottom), span = _to_unit(_points([named[at] for at in known]))
+    fixed = tuple((at, x, y) for at, (x, y) in zip(known, points.tolist(), strict=True))
+    busiest = sorted(range(len(named)), key=lambda at: (named[at].x is None, -named[at].episodes))
+    found = _laid_out(len(named), tuple(sorted(busiest[:_LAID_OUT])), ways, fixed)
     wide = span if known else span * _WIDE
+    spots = {node.name: (left + x * wide, bottom + y * span) for node, (x, y) in zip(named, found, strict=True)}
     return [
-        node if node.x is not None else replace(node, x=left + x * wide, y=bottom + y * span)
-        for node, (x, y) in zip(nodes, found, strict=True)
+        node if node.x is not None else replace(node, x=spots[node.name][0], y=spots[node.name][1]) for node in nodes
     ]
 
 
@@ -150,8 +152,8 @@ def _checked(nodes: Sequence[Node]) -> dict[str, int]:
         if (node.x is None) != (node.y is None):
             raise InvalidInput(f"the place {node.name!r:.80} has one coordinate of two")
         for value in (node.x, node.y):
-            if value is not None:
-                number(value, f"a coordinate of {node.name:.80}")
+            if value is not None and abs(number(value, f"a coordinate of {node.name:.80}")) > _FARTHEST:
+                raise InvalidInput(f"the place {node.name!r:.80} is farther away than {_FARTHEST:g}")
         number(node.recency, f"the recency of {node.name:.80}")
         number(node.episodes, f"the episodes of {node.name:.80}")
     return numbers
@@ -165,10 +167,10 @@ def _pairs(edges: Edges, numbers: Mapping[str, int]) -> list[tuple[int, int]]:
 
 
 def _points(nodes: Sequence[Node]) -> Points:
-    """float64[nodes, 2], halved: the distance of any two is a number."""
+    """float64[nodes, 2]"""
     if any(node.x is None for node in nodes):
         raise InvalidInput("a place has no coordinates yet", way_out="placed(nodes, edges) finds some.")
-    return np.array([(node.x, node.y) for node in nodes], np.float64).reshape(len(nodes), 2) / 2
+    return np.array([(node.x, node.y) for node in nodes], np.float64).reshape(len(nodes), 2)
 
 
 def _to_unit(points: Points) -> tuple[Points, tuple[float, float], float]:
@@ -178,7 +180,7 @@ def _to_unit(points: Points) -> tuple[Points, tuple[float, float], float]:
     corner = points.min(axis=0)
     span = float((points - corner).max())
     unit = (points - corner) / (span or 1.0)
-    return unit, (2 * float(corner[0]), 2 * float(corner[1])), 2 * span if span else 1.0
+    return unit, (float(corner[0]), float(corner[1])), span or 1.0
 
 
 # ── where a place is that has no coordinates ─────────────────────────────────────────────────────────────────────────
@@ -186,13 +188,12 @@ def _to_unit(points: Points) -> tuple[Points, tuple[float, float], float]:
 
 @lru_cache(maxsize=16)
 def _laid_out(
-    ranked: tuple[int, ...], ways: tuple[tuple[int, int], ...], fixed: tuple[tuple[Any, ...], ...]
+    count: int, held: tuple[int, ...], ways: tuple[tuple[int, int], ...], fixed: tuple[tuple[int, float, float], ...]
 ) -> list[tuple[float, float]]:
-    """A point for each node. Springs hold the first ones of `ranked`, the others lie around a neighbour."""
+    """A point for each of so many nodes. Springs hold those in `held`, the others lie around a neighbour."""
     import networkx as nx  # 0.1 s, which a map with coordinates does not need
 
     graph = nx.Graph()
-    held = ranked[: max(_LAID_OUT, 1)]
     graph.add_nodes_from(held)
     graph.add_edges_from((a, b) for a, b in ways if a in graph and b in graph)
     # A node that ties all loosely: what hangs together with nothing would drift off, and the rest shrink to a spot.
@@ -205,11 +206,11 @@ def _laid_out(
         for one, other in ((a, b), (b, a)):
             if one not in spots and other in spots:
                 beside.setdefault(one, other)
-    for turn, at in enumerate(at for at in ranked if at not in spots):
+    for turn, at in enumerate(at for at in range(count) if at not in spots):
         x, y = spots[beside[at]] if at in beside else (0.5, 0.5)
         away = 0.02 + 0.001 * math.sqrt(turn) if at in beside else 1.0
         spots[at] = (x + away * math.cos(turn * _SPIRAL), y + away * math.sin(turn * _SPIRAL))
-    return [spots[at] for at in range(len(ranked))]
+    return [spots[at] for at in range(count)]
 
 
 # ── where an arrow leads ─────────────────────────────────────────────────────────────────────────────────────────────
