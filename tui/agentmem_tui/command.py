@@ -5,6 +5,10 @@ Loaded by `agentmem --help`: Textual (0.2 s) is imported when the screens begin.
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+
 import click
 
 from agentmem.errors import InvalidInput
@@ -16,8 +20,10 @@ __all__ = ["tui"]
 
 @click.command(cls=Command, examples=("agentmem tui", "agentmem tui notes.mem --scope user:ana"))
 @click.argument("path", required=False)
+@click.option("--web", is_flag=True, help="Show them in a browser on this machine, and nowhere else.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8765, show_default=True, help="For --web.")
 @pass_invocation
-def tui(invocation: Invocation, path: str | None) -> None:
+def tui(invocation: Invocation, path: str | None, web: bool, port: int) -> None:
     """See, correct and undo what is remembered.
 
     Lists every memory, finds as you type, edits by hand, and takes back any step, yours or an agent's. ? shows what can
@@ -27,7 +33,11 @@ def tui(invocation: Invocation, path: str | None) -> None:
         invocation.point_at(path)
     if invocation.json:
         raise click.UsageError("the screens have no JSON")
-    if not invocation.interactive:
+    if web:
+        _serve(invocation, port)
+        return
+    # In a browser its driver speaks to the page, and there is no terminal.
+    if not invocation.interactive and "TEXTUAL_DRIVER" not in os.environ:
         raise InvalidInput("the screens need a terminal", way_out="In a pipe, use agentmem show, recall and edit.")
     from agentmem_tui.app import MemoryApp
     from agentmem_tui.remembered import state_file
@@ -35,3 +45,20 @@ def tui(invocation: Invocation, path: str | None) -> None:
     app = MemoryApp(invocation.settings.memory, invocation.open, invocation.settings.tui, state_file())
     app.run()
     raise click.exceptions.Exit(app.return_code or 0)
+
+
+def _serve(invocation: Invocation, port: int) -> None:
+    from agentmem_tui.web import HOST, serve
+
+    settings = invocation.settings
+    given = {
+        "memory": settings.memory,
+        "scope": settings.scope,
+        "embedder": settings.embedder,
+        "index": settings.index,
+        "model": settings.model,
+    }
+    flags = [part for name, value in given.items() if value for part in (f"--{name}", value)]
+    start = [sys.executable, "-c", "from agentmem_apps.cli import main; main()", "tui", *flags]
+    invocation.say(f"at http://{HOST}:{port}, for this machine alone; Ctrl-C ends it")
+    serve(shlex.join(start), port)

@@ -31,7 +31,10 @@ and an import's alike, and `Z` brings it back. `J` shows all steps, and goes bac
 
 **While an agent runs**: what it writes appears within half a second, with the cursor and the selection where they were.
 When it changes the memory that you are writing, a line says so, and saving puts theirs, what it was, and yours side by
-side, to choose from field by field. Nothing of either is lost: `H` has every version."""
+side, to choose from field by field. Nothing of either is lost: `H` has every version.
+
+**In a browser**: `agentmem tui --web`, with the extra `web`. It has no password, so it listens on this machine alone,
+and answers its own page and no other one that is open in the same browser."""
 
 _FILTERS: Final = """\
 `/` narrows the list as you type. Each word, and each phrase in quotation marks, must stand in the text, whatever the
