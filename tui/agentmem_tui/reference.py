@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from agentmem.filters import KEYS
-from agentmem_apps.cli.exits import ExitCode
+from agentmem_apps.cli.reference import settle
 from agentmem_tui.actions import GROUPS
 
 __all__ = ["page"]
@@ -77,12 +77,7 @@ def _shown(key: str) -> str:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 when the file is stale.")
 def main(path: Path, check: bool) -> None:
     """Write the reference of the screens to PATH."""
-    wanted = page()
-    if not check:
-        path.write_text(wanted, encoding="utf-8")
-    elif not path.is_file() or path.read_text(encoding="utf-8") != wanted:
-        click.echo(f"{path} is stale; run python -m agentmem_tui.reference", err=True)
-        raise SystemExit(ExitCode.FAILED)
+    settle(path, page(), check=check, by="agentmem_tui.reference")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from agentmem_apps.cli.app import SECTIONS, program
 from agentmem_apps.cli.command import GLOBAL_OPTIONS
 from agentmem_apps.cli.exits import ExitCode
 
-__all__ = ["page"]
+__all__ = ["page", "settle"]
 
 _WIDTH: Final = 88  # of the help texts, whatever terminal the page is written from
 _CONVENTIONS: Final = """\
@@ -133,11 +133,15 @@ def _help(path: list[str], command: click.Command) -> str:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 when the file is stale.")
 def main(path: Path, check: bool) -> None:
     """Write the reference of the command line to PATH."""
-    wanted = page()
+    settle(path, page(), check=check, by="agentmem_apps.cli.reference")
+
+
+def settle(path: Path, wanted: str, *, check: bool, by: str) -> None:
+    """Write a page; with `check` only leave with FAILED when it is another, and say by which module it is written."""
     if not check:
         path.write_text(wanted, encoding="utf-8")
     elif not path.is_file() or path.read_text(encoding="utf-8") != wanted:
-        click.echo(f"{path} is stale; run python -m agentmem_apps.cli.reference", err=True)
+        click.echo(f"{path} is stale; run python -m {by}", err=True)
         raise SystemExit(ExitCode.FAILED)
 
 
