@@ -69,7 +69,7 @@ def _lines() -> Iterator[str]:
 
 
 def _shown(key: str) -> str:
-    return {"question_mark": "?", "slash": "/", "asterisk": "*"}.get(key, key)
+    return {"question_mark": "?", "slash": "/", "asterisk": "*", "plus": "+", "minus": "-"}.get(key, key)
 
 
 @click.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import accumulate, chain
 from string import ascii_uppercase, digits
 from typing import Final, NamedTuple
@@ -68,8 +69,22 @@ class Legend:
         letters = _letters(shown)
         self.marks = {name: Mark(letters[name], *look) for name, look in zip(shown, _LOOKS, strict=False)}
         self.others = tuple(name for name in ranked if name not in self.marks and totals[name])
-        self.left = max((-sum(part for _, part in self.parts(row) if part < 0) for row in listed), default=0.0)
-        self.right = max((sum(part for _, part in self.parts(row) if part > 0) for row in listed), default=0.0)
+        self.left, self.right = self._reach(listed)
+
+    def reaching(self, rows: Sequence[Mapping[str, float]]) -> Legend:
+        """The same marks for bars that reach as far as those of other rows."""
+        other = copy(self)
+        other.left, other.right = self._reach(rows)
+        return other
+
+    def _reach(self, rows: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+        parts = [[part for _, part in self.parts(row)] for row in rows]
+        against = max((-sum(part for part in row if part < 0) for row in parts), default=0.0)
+        return against, max((sum(part for part in row if part > 0) for row in parts), default=0.0)
+
+    def mark(self, name: str) -> Mark:
+        """How a signal is drawn: by itself, or as one of the others."""
+        return self.marks.get(name, _OTHERS)
 
     def parts(self, row: Mapping[str, float]) -> list[tuple[Mark, float]]:
         """The marks of a row with their contributions, the largest of the rows being 1; the largest first, and last

@@ -29,9 +29,11 @@ from agentmem_tui.screens.acting import Acting
 from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.merge import MergeScreen
+from agentmem_tui.screens.origin import OriginScreen
 from agentmem_tui.screens.split import SplitScreen
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.screens.typing import TypeScreen
+from agentmem_tui.screens.why import show_why
 from agentmem_tui.widgets.find_line import FindLine
 from agentmem_tui.widgets.record_table import RecordTable
 from agentmem_tui.widgets.record_view import RecordView
@@ -49,7 +51,7 @@ class BrowseScreen(Acting[None]):
     """Looks at all that is inside the scope the memory is bound to, one scope at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings(["find", "open", "history"], shown=["find", "history"]),
+        *bindings(["find", "open", "history", "why", "origin"], shown=["find", "history"]),
         *bindings(
             ["add", "edit", "pin", "tag", "merge", "split", "forget", "erase", "restore"], shown=["edit", "forget"]
         ),
@@ -238,6 +240,13 @@ class BrowseScreen(Acting[None]):
     def action_history(self) -> None:
         if (record := self.table.cursor_record) is not None:
             self.app.push_screen(HistoryScreen(self.memory, record))
+
+    def action_why(self) -> None:
+        self.act(partial(show_why, self, self.table.cursor_record, self._typed), "asking", alone=True)
+
+    def action_origin(self) -> None:
+        if (record := self.table.cursor_record) is not None:
+            self.app.push_screen(OriginScreen(self.memory, record))
 
     def action_add(self) -> None:
         self.act(partial(self._write, None))
