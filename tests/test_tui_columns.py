@@ -1,8 +1,10 @@
-"""Columns and their cells, and what a list keeps of its records: what needs no screen to be seen."""
+"""Columns and their cells, what a record's text can do to them, and what a list keeps of its records."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +16,9 @@ from agentmem.errors import InvalidInput
 from agentmem_tui.widgets.columns import Column, cut, laid_out, on_one_line
 from agentmem_tui.widgets.kept import KeptRecords
 from agentmem_tui.widgets.record_table import RecordTable
-from tests.screens import alone
-from tests.tabled import COLUMNS
+from tests.hostile import TEXTS, storable, wordy
+from tests.screens import alone, awaited, lines
+from tests.tabled import COLUMNS, opening, showing
 
 
 def test_one_column_takes_the_rest() -> None:
@@ -56,6 +59,45 @@ def test_a_text_with_styles_keeps_them_on_their_words() -> None:
     line = cut(on_one_line(words), 14)
     assert line.plain == "see the ferri…"
     assert [line.plain[span.start : span.end] for span in line.spans] == ["ferri"]
+
+
+HOSTILE = {name: text for name, text in TEXTS.items() if storable(text) and wordy(text)} | {
+    "bold": "[bold red]loud[/] [@click=app.quit]here[/]",
+    "clipboard": "\x1b]52;c;cm0gLXJm\x07 and \x1b[2J\x1b[H at home",
+    "joined": "a\u200db" * 300,
+    "a family of hundreds": "👩\u200d" * 300,
+    "skins": "🏽" * 300,
+    "flags": "🇵🇹" * 100,
+    "tags": "go" + "\U000e0041" * 300,
+    "forms": "❤\ufe0f" * 100,
+    "tea": "茶" * 100,
+    "tea at an odd cell": "a" + "茶" * 100,
+    "200 kB": "word " * 40_000,
+    "a thousand lines": "\n" * 1_000 + "the end",
+}
+
+
+@awaited
+async def test_no_text_leaves_its_row_or_becomes_more_than_a_text(tmp_path: Path) -> None:
+    async with await opening(tmp_path / "notes.mem") as memory:
+        await memory.add_many(HOSTILE.values())
+        positions = await memory.listing(descending=False)
+        async with showing(memory.listed, positions, size=(60, len(HOSTILE) + 1)) as screen:
+            shown = lines(screen.table)
+            assert len(shown) == len(HOSTILE) + 1
+            for name, line in zip(HOSTILE, shown[1:], strict=True):
+                assert alone(line) == 60, name
+                unseen = {c for c in line if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")}
+                assert unseen <= {"\u200c"}, name
+            at = dict(zip(HOSTILE, shown[1:], strict=True))
+            assert "[bold red]loud[/] [@click=app.qu…" in at["bold"]
+            assert at["clipboard"][4:].startswith("and at home ")
+            assert at["lines"][4:].startswith("a b c d e f g")
+            assert at["tea"][4:].startswith("茶" * 16 + "…  turn")
+            assert at["a thousand lines"][4:].startswith("the end ")
+            assert at["right to left"][4:].startswith("שלום مرحبا")
+            assert at["200 kB"][4:].startswith("word word")
+            assert "…" in at["200 kB"]
 
 
 def test_what_is_kept_is_bounded_and_what_was_looked_at_last_stays() -> None:

@@ -182,7 +182,7 @@ class RecordTable(ScrollView, can_focus=True):
         its line of the screen; and what is selected and in the list is selected still. What was read counts as read:
         after a write say so by `refresh_rows` or `invalidate`."""
         old, cursor, top = self._before, self._cursor, self.scroll_offset.y
-        in_sight = cursor in self._in_sight
+        in_sight = cursor in self._in_sight or not self._positions
         held = cursor if in_sight else top  # the row that keeps its line of the screen
         self._positions = list(positions)
         self._row_of = None
