@@ -22,12 +22,14 @@ from agentmem_tui.app import MemoryApp
 from agentmem_tui.reference import page
 from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.browse import BrowseScreen
+from agentmem_tui.screens.bulk import BulkScreen
 from agentmem_tui.screens.conflict import ConflictScreen
 from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.journal import JournalScreen
 from agentmem_tui.screens.merge import MergeScreen
+from agentmem_tui.screens.record import RecordScreen
 from agentmem_tui.screens.split import SplitScreen, sentences
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.screens.trouble import TroubleScreen
@@ -149,6 +151,29 @@ async def test_the_tree_leads_to_other_scopes_kinds_and_the_trash(place: Path) -
         await wait_for(pilot, lambda: texts(pilot) == ["I live in Porto."], "what was written")
     with at(place) as memory:
         assert [record.text for record in memory.scope("user:ana").records()] == ["I live in Porto."]
+
+
+@awaited
+async def test_where_there_is_no_room_beside_the_list_a_memory_opens_by_itself(place: Path) -> None:
+    async with app_on(place, size=(60, 20)) as pilot:
+        assert not pilot.app.screen.query_one(RecordView).display
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, RecordScreen), "the memory by itself")
+        await wait_for(pilot, lambda: "prefers tea" in shown(pilot.app.screen, ".record-text"), "its words")
+        with at(place) as other:
+            other.edit(only(place, "Ana prefers tea.").id, text="Ana drinks coffee.")
+        await wait_for(pilot, lambda: "coffee" in shown(pilot.app.screen, ".record-text"), "its new words")
+        await pilot.press("H")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, HistoryScreen), "its history")
+        await pilot.press("q")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, RecordScreen), "the memory again")
+        with at(place) as other:
+            other.forget(only(place, "Ana drinks coffee.").id, hard=True)
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home: what was erased is not shown")
+        await pilot.resize_terminal(130, 40)
+        await wait_for(pilot, lambda: pilot.app.screen.query_one(RecordView).display, "room")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(pilot.app.focused, RecordView), "the memory beside the list")
 
 
 @awaited
@@ -327,6 +352,40 @@ async def test_forgetting_says_what_was_made_of_it(place: Path) -> None:
         assert "1 memory made from it stay" in shown(pilot.app.screen, ".dialog-note")
         await pilot.press("n")
     assert LAUNCH in live(place)
+
+
+@awaited
+async def test_many_are_edited_at_once_after_a_sheet_of_what_will_change(place: Path) -> None:
+    async with app_on(place) as pilot:
+        await pilot.press("asterisk", "e")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BulkScreen), "the sheet")
+        screen = pilot.app.screen
+        await wait_for(pilot, lambda: "Nothing will change" in shown(screen, ".sheet-title"), "nothing yet")
+        screen.query_one("#session", Input).value = "trip"
+        screen.query_one("#tags", Input).value = "-"
+        screen.query_one("#find", Input).value = "ferry"
+        screen.query_one("#put", Input).value = "boat"
+        await wait_for(
+            pilot,
+            lambda: "3 memories will change: 3 session" in shown(screen, ".sheet-title"),
+            "how many, and what",
+        )
+        assert "1 tags" in shown(screen, ".sheet-title")
+        assert "[-ferry-]" in shown(screen, ".sheet")
+        assert "session: planning → trip" in shown(screen, ".sheet")
+        assert "Then I'll book the ferry." in live(place), "nothing is written before it is saved"
+        elsewhere(place, LAUNCH, "The launch is off.")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
+        assert [only(place, text).session for text in ("Then I'll book the boat.", "Ana prefers tea.")] == ["trip"] * 2
+        assert only(place, "Ana prefers tea.").tags == ()
+        assert only(place, "The launch is off.").session == "planning", "who was faster is not overwritten"
+        await pilot.press("z")
+        await wait_for(pilot, lambda: isinstance(pilot.app.screen, Ask), "which step")
+        assert "2 memories" in shown(pilot.app.screen, ".dialog-title")
+        await pilot.press("y")
+        await wait_for(pilot, lambda: "Then I'll book the ferry." in live(place), "one step for all")
+    assert only(place, "Ana prefers tea.").tags == ("likes",)
 
 
 @awaited

@@ -83,7 +83,7 @@ async def test_a_page_moves_the_list_and_leaves_the_cursor_on_its_line(many: Pat
 @awaited
 async def test_keys_can_be_changed_by_a_keymap(many: Path) -> None:
     async with await opening(many) as memory, showing(memory.listed, await memory.listing()) as screen:
-        screen.app.set_keymap({"table.down": "n", "table.invert": "i"})
+        screen.app.set_keymap({"down": "n", "invert": "i"})
         await screen.press("n", "n", "down")
         assert screen.table.cursor_row == 2
         await screen.press("i")

@@ -26,10 +26,12 @@ from agentmem_tui.actions import bindings
 from agentmem_tui.record_columns import COLUMNS
 from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.bulk import BulkScreen
 from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.merge import MergeScreen
 from agentmem_tui.screens.origin import OriginScreen
+from agentmem_tui.screens.record import RecordScreen
 from agentmem_tui.screens.split import SplitScreen
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.screens.typing import TypeScreen
@@ -51,7 +53,7 @@ class BrowseScreen(Acting[None]):
     """Looks at all that is inside the scope the memory is bound to, one scope at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings(["find", "open", "history", "why", "origin"], shown=["find", "history"]),
+        *bindings(["find", "history", "why", "origin"], shown=["find", "history"]),
         *bindings(
             ["add", "edit", "pin", "tag", "merge", "split", "forget", "erase", "restore"], shown=["edit", "forget"]
         ),
@@ -234,8 +236,13 @@ class BrowseScreen(Acting[None]):
             self._remembered.save(name, search)
             await self.follow()
 
-    def action_open(self) -> None:
-        self.query_one(RecordView).focus()
+    @on(RecordTable.Opened)
+    def _opened(self, event: RecordTable.Opened) -> None:
+        view = self.query_one(RecordView)
+        if view.display:
+            view.focus()
+        else:
+            self.app.push_screen(RecordScreen(self.memory, event.record))
 
     def action_history(self) -> None:
         if (record := self.table.cursor_record) is not None:
@@ -252,8 +259,16 @@ class BrowseScreen(Acting[None]):
         self.act(partial(self._write, None))
 
     def action_edit(self) -> None:
-        if (record := self.table.cursor_record) is not None:
+        if len(self.table.selected) > 1:
+            self.act(self._write_many)
+        elif (record := self.table.cursor_record) is not None:
             self.act(partial(self._write, record))
+
+    async def _write_many(self) -> None:
+        records = [record for record in await self._meant_records() if record.state == "live"]
+        count = await self.app.push_screen_wait(BulkScreen(self.memory, records))
+        if count:
+            await self._done(f"changed {plural(count, 'memory', 'memories')}")
 
     async def _write(self, record: Record | None) -> None:
         """Let it be written, until it is kept or given up; what somebody else wrote meanwhile is shown, not lost."""

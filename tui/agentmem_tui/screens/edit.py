@@ -33,7 +33,7 @@ from agentmem_tui.screens.acting import begin, tell
 from agentmem_tui.screens.conflict import ConflictScreen
 from agentmem_tui.screens.stepping import Ask
 
-__all__ = ["EditScreen", "fields_of"]
+__all__ = ["EditScreen", "as_field", "fields_of"]
 
 _FIELDS: Final = ("kind", "speaker", "place", "session", "tags")
 _PAUSE_S: Final = 0.4  # in the typing, after which it is looked for what says the same
@@ -152,7 +152,7 @@ class EditScreen(ModalScreen[Record | None]):
         for name, was in self._shown.values.items():
             value = self.query_one(f"#{name}", Input).value.strip()
             if value != was:
-                found[name] = _as_field(name, value)
+                found[name] = as_field(name, value)
         return found
 
     def action_save(self) -> None:
@@ -172,7 +172,7 @@ class EditScreen(ModalScreen[Record | None]):
             if not str(written.get("text", "")).strip():
                 raise InvalidInput("there is nothing to remember yet", way_out="Write a text first.")
             values = {name: self.query_one(f"#{name}", Input).value.strip() for name in _FIELDS}
-            given = {name: _as_field(name, value) for name, value in values.items() if value}
+            given = {name: as_field(name, value) for name, value in values.items() if value}
             return await self.memory.add(written["text"], **given)
         if not written:
             return self._base
@@ -221,7 +221,8 @@ class EditScreen(ModalScreen[Record | None]):
         self.refresh()
 
 
-def _as_field(name: str, value: str) -> Any:
+def as_field(name: str, value: str) -> Any:
+    """What is typed for a field, as `Memory.edit` takes it."""
     if name == "tags":
         return [tag.strip() for tag in value.split(",") if tag.strip()]
     return value or (None if name != "kind" else "note")

@@ -17,7 +17,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.actions import SkipAction
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -27,6 +27,7 @@ from textual.strip import Strip
 from agentmem.errors import AgentMemError
 from agentmem.filters import Order
 from agentmem.records import Record
+from agentmem_tui.actions import bindings
 from agentmem_tui.widgets.columns import GAP, Column, checked_columns, cut, laid_out, on_one_line
 from agentmem_tui.widgets.kept import KeptRecords
 
@@ -46,19 +47,9 @@ class RecordTable(ScrollView, can_focus=True):
     (`AsyncMemory.listed`); when it fails with an AgentMemError, its words stand in the list until a read succeeds."""
 
     ALLOW_SELECT = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Down", id="table.down", show=False),
-        Binding("up,k", "move(-1)", "Up", id="table.up", show=False),
-        Binding("pagedown", "page(1)", "Page down", id="table.page-down", show=False),
-        Binding("pageup", "page(-1)", "Page up", id="table.page-up", show=False),
-        Binding("home,g", "first", "First", id="table.first", show=False),
-        Binding("end,G", "last", "Last", id="table.last", show=False),
-        Binding("enter", "open", "Open", id="table.open", show=False),
-        Binding("v", "select", "Select", id="table.select", show=False),
-        Binding("V", "select_range", "Select to here", id="table.select-range", show=False),
-        Binding("asterisk", "invert", "Invert selection", id="table.invert", show=False),
-        Binding("escape", "clear", "Select nothing", id="table.clear", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(
+        ["down", "up", "page-down", "page-up", "first", "last", "open", "select", "range", "invert", "clear"]
+    )
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "record-table--row",
         "record-table--header",
