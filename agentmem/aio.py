@@ -145,6 +145,10 @@ class AsyncMemory:
         return self.sync.bound
 
     @property
+    def actor(self) -> str:
+        return self.sync.actor
+
+    @property
     def embedder(self) -> Embedder:
         return self.sync.embedder
 

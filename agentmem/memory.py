@@ -128,6 +128,11 @@ class Memory(Minding):
         return self._scope
 
     @property
+    def actor(self) -> str:
+        """The name under which its changes are journaled."""
+        return self._writing.actor
+
+    @property
     def embedder(self) -> Embedder:
         """The embedder that this memory was opened with, as this scope may ask it."""
         return self._opened.embedder_of(self._scope)

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from agentmem import Memory
+from agentmem.config import Settings
 from agentmem_tui.app import MemoryApp
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.widgets.record_table import RecordTable
@@ -36,7 +37,8 @@ async def app_on(
     **given: Any,
 ) -> AsyncIterator[Pilot[None]]:
     """The app on a memory that is there, at home, with its list read."""
-    app = MemoryApp(str(place), opening(place, **given), preferences, remembered)
+    settings = Settings(memory=str(place), embedder="hash", tui=preferences)
+    app = MemoryApp(str(place), opening(place, **given), settings, remembered)
     async with app.run_test(size=size) as pilot:
         await wait_for(pilot, lambda: isinstance(app.screen, BrowseScreen), "home")
         await wait_for(pilot, lambda: table(pilot).cursor_record or not rows(pilot), "its list")

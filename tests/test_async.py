@@ -24,7 +24,7 @@ EVERY_S = 0.002
 # Said in AsyncMemory's docstring: these are left to `memory.sync`.
 LEFT_TO_SYNC = {"records", "feedbacks", "export_lines", "feedback_lines", "models", "jobs", "calls"}
 # Nothing to wait for.
-PLAIN = {"scope", "step", "rehearse", "bound", "embedder", "url", "stores", "host", "is_owner", "check_open"}
+PLAIN = {"scope", "step", "rehearse", "actor", "bound", "embedder", "url", "stores", "host", "is_owner", "check_open"}
 PLAIN |= {"detach", "route", "exposure", "with_models"}
 
 
@@ -171,7 +171,7 @@ def test_every_verb_of_memory_is_there_with_the_same_signature() -> None:
 
 def test_what_needs_no_waiting_is_the_same_too() -> None:
     plain = PLAIN & public(AsyncMemory)
-    assert {"scope", "step", "rehearse", "bound", "embedder", "url"} <= plain
+    assert {"scope", "step", "rehearse", "actor", "bound", "embedder", "url"} <= plain
     for name in plain:
         ours, theirs = inspect.getattr_static(AsyncMemory, name), inspect.getattr_static(Memory, name)
         assert isinstance(ours, property) == isinstance(theirs, property), name

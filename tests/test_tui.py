@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, TextArea
 
 from agentmem import Memory
+from agentmem.config import Settings
 from agentmem.errors import ConfigError
 from agentmem.records import Record
 from agentmem_apps.importers.run import import_file
@@ -651,7 +652,7 @@ async def test_keys_and_theme_are_the_users(place: Path) -> None:
 @awaited
 async def test_preferences_that_are_not_understood_are_told(table_: object, told: str, way_out: str) -> None:
     with pytest.raises(ConfigError, match=told) as caught:
-        MemoryApp("x", opening(Path("x")), (table_, "agentmem.toml"))
+        MemoryApp("x", opening(Path("x")), Settings(tui=(table_, "agentmem.toml")))
     assert way_out in caught.value.way_out
 
 

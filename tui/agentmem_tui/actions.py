@@ -88,6 +88,28 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("editor", "$EDITOR", "Write the text in your own editor.", ("ctrl+e",)),
         Action("cancel", "Cancel", "Leave it as it was; asks when something was changed.", ("escape",)),
     ),
+    "Slots": (
+        Action("slots", "Slots", "Show what is in mind, and what the next call would hold.", ("1",)),
+        Action("mode", "Held / next", "What is held now, or what would be packed for a question.", ("tab",)),
+        Action("evict", "Evict", "Take it out of mind; it stays in the memory.", ("x",)),
+        Action("earlier", "Earlier", "Put it before the one above.", ("shift+up", "less_than_sign")),
+        Action("later", "Later", "Put it after the one below.", ("shift+down", "greater_than_sign")),
+    ),
+    "Live": (
+        Action("live", "Live", "Show the changes as they are made.", ("5",)),
+        Action("tail", "Follow", "Go with what is new, after it was scrolled up.", ("f",)),
+        Action("whose", "Whose", "All changes, or those of one actor: each in turn.", ("w",)),
+        Action("which", "Which", "All changes, those that wait, or those of one verb: each in turn.", ("v",)),
+        Action("hold", "Hold", "What others write waits until you approve it; or does not any more.", ("A",)),
+        Action("approve", "Approve", "Let what waits into contexts.", ("y",)),
+    ),
+    "Health": (
+        Action("health", "Health", "Show what is wrong with the memory, and what waits.", ("exclamation_mark",)),
+        Action("fix", "Fix", "Repair what is made from the memories, after a question.", ("f",)),
+        Action("retry", "Retry", "Let a job that was given up be tried again.", ("r",)),
+        Action("examine", "Look again", "Examine the memory anew.", ("a",)),
+    ),
+    "Neural": (Action("neural", "Neural", "Show memories that are trained.", ("6",)),),
 }
 ACTIONS: Final[dict[str, Action]] = {action.id: action for group in GROUPS.values() for action in group}
 

@@ -17,6 +17,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from agentmem.aio import AsyncMemory
+from agentmem.config import Settings
 from agentmem.errors import AgentMemError
 from agentmem.memory import Memory
 from agentmem_tui.actions import ACTIONS, bindings
@@ -24,8 +25,12 @@ from agentmem_tui.preferences import Preferences
 from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.acting import Acting, begin, tell
 from agentmem_tui.screens.browse import BrowseScreen
+from agentmem_tui.screens.health import HealthScreen
 from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.journal import JournalScreen
+from agentmem_tui.screens.live import LiveScreen
+from agentmem_tui.screens.neural import NeuralScreen
+from agentmem_tui.screens.slots import SlotsScreen
 from agentmem_tui.screens.stepping import Step, StepScreen
 from agentmem_tui.screens.trouble import Trouble, TroubleScreen
 
@@ -37,7 +42,7 @@ _LOOKS_EVERY_S: Final = 0.5  # one read of the journal's head, 0.03 ms
 
 class MemoryApp(App[None]):
     """`place` is how the memory is called; `opens` opens it, and is asked again when it fails and the user wants so,
-    with `create` when a memory that is not there yet is to be made. `preferences`: the table `[tui]`, and its file."""
+    with `create` when a memory that is not there yet is to be made."""
 
     TITLE = "agentmem"
     CSS_PATH = "app.tcss"
@@ -46,24 +51,27 @@ class MemoryApp(App[None]):
         (80, "-two"),
         (120, "-three"),
     ]
-    BINDINGS: ClassVar[list[BindingType]] = bindings(["help", "undo", "redo", "journal"], shown=["help", "undo"])
+    BINDINGS: ClassVar[list[BindingType]] = bindings(
+        ["help", "undo", "redo", "journal", "slots", "live", "health", "neural"], shown=["help", "undo"]
+    )
 
     def __init__(
         self,
         place: str,
         opens: Callable[..., Memory],
-        preferences: tuple[object, str] = ({}, ""),
+        settings: Settings | None = None,
         remembered: Path | None = None,
     ) -> None:
-        """ConfigError for preferences that are not understood. `remembered`: the file of what was typed."""
+        """ConfigError for a table `[tui]` that is not understood. `remembered`: the file of what was typed."""
         super().__init__()
+        self._settings = Settings(memory=place) if settings is None else settings
         self._remembered = Remembered.load(remembered)
-        self._preferences = Preferences.read(*preferences, self.available_themes)
+        self._preferences = Preferences.read(*self._settings.tui, self.available_themes)
         self.place = place
         self._opens = opens
         self._memory: AsyncMemory | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="agentmem-tui")
-        self._head = -1
+        self._head = ("", -1)  # of the scope that is looked at: each root has a journal of its own
 
     @property
     def memory(self) -> AsyncMemory:
@@ -87,7 +95,7 @@ class MemoryApp(App[None]):
             try:
                 memory = await asyncio.to_thread(self._opens, create=create)
                 self._memory = AsyncMemory(memory, self._threads)
-                self._head = await self._memory.head()
+                self._head = (str(self._memory.bound), await self._memory.head())
             except (AgentMemError, OSError) as error:
                 self._memory = None
                 answer = await self.push_screen_wait(TroubleScreen(Trouble.of(error, self.place)))
@@ -99,12 +107,14 @@ class MemoryApp(App[None]):
         self.set_interval(_LOOKS_EVERY_S, self._look)
 
     def _look(self) -> None:
-        begin(self, self._looked, "looking", alone=True)
+        if not any(worker.group == "looking" and not worker.is_finished for worker in self.workers):
+            begin(self, self._looked, "looking")
 
     async def _looked(self) -> None:
         """Tell the screens when anybody wrote something."""
         try:
-            head = await self.memory.head()
+            memory = self.scoped
+            head = (str(memory.bound), await memory.head())
         except AgentMemError as error:  # locked for a moment, or gone: the next look tells
             self.log.warning(str(error))
             return
@@ -147,6 +157,30 @@ class MemoryApp(App[None]):
     def action_journal(self) -> None:
         if self._memory is not None and not isinstance(self.screen, JournalScreen):
             self.push_screen(JournalScreen(self.scoped))
+
+    def action_slots(self) -> None:
+        self._view(SlotsScreen, SlotsScreen)
+
+    def action_live(self) -> None:
+        self._view(LiveScreen, LiveScreen)
+
+    def action_health(self) -> None:
+        self._view(HealthScreen, partial(HealthScreen, settings=self._settings))
+
+    def action_neural(self) -> None:
+        self._view(NeuralScreen, NeuralScreen)
+
+    def _view(self, kind: type[Acting[None]], make: Callable[[AsyncMemory], Acting[None]]) -> None:
+        """Show a view of the scope that is looked at; one that stands already is gone back to."""
+        if self._memory is None or not isinstance(self.screen, Acting):
+            return
+        if not any(isinstance(screen, kind) for screen in self.screen_stack):
+            self.push_screen(make(self.scoped))
+            return
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, kind):
+                break
+            self.pop_screen()
 
     @property
     def scoped(self) -> AsyncMemory:

@@ -42,7 +42,7 @@ def tui(invocation: Invocation, path: str | None, web: bool, port: int) -> None:
     from agentmem_tui.app import MemoryApp
     from agentmem_tui.remembered import state_file
 
-    app = MemoryApp(invocation.settings.memory, invocation.open, invocation.settings.tui, state_file())
+    app = MemoryApp(invocation.settings.memory, invocation.open, invocation.settings, state_file())
     app.run()
     raise click.exceptions.Exit(app.return_code or 0)
 

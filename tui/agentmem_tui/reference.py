@@ -40,6 +40,14 @@ _FILTERS: Final = """\
 `/` narrows the list as you type. Each word, and each phrase in quotation marks, must stand in the text, whatever the
 case of its letters; these narrow it further. `enter` looks for what is meant by the words instead of the words."""
 
+_SIGNS: Final = {
+    "question_mark": "?",
+    "exclamation_mark": "!",
+    "slash": "/",
+    "asterisk": "*",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+}
 _OWN: Final = """\
 ```toml
 # agentmem.toml, or the user's config.toml
@@ -69,7 +77,7 @@ def _lines() -> Iterator[str]:
 
 
 def _shown(key: str) -> str:
-    return {"question_mark": "?", "slash": "/", "asterisk": "*", "plus": "+", "minus": "-"}.get(key, key)
+    return _SIGNS.get(key, key)
 
 
 @click.command()

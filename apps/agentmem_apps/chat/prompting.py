@@ -19,7 +19,7 @@ from agentmem.models.prompts import Prompt
 from agentmem.recall.pack import estimate_tokens, quote
 from agentmem.records import Record
 
-__all__ = ["Room", "Said", "Shown", "compose", "shortened"]
+__all__ = ["Room", "Said", "Shown", "compose", "shortened", "taken"]
 
 _NOTHING: Final = Context()
 _CUT: Final = "\n[… {} characters left out …]\n"
@@ -42,6 +42,11 @@ class Room:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise InvalidInput(f"the room for {name} must be a number of tokens, not {value!r:.40}")
+
+    @property
+    def total(self) -> int:
+        """Of all parts together."""
+        return sum(getattr(self, name) for name in self.__slots__)
 
     def scaled(self, share: float) -> Room:
         """The same with less room for all but the persona and the question."""
@@ -82,6 +87,21 @@ def compose(
     if window and isinstance(window[-1], HumanMessage):  # it was never answered
         last = f"{window.pop().text}\n\n{last}"
     return [SystemMessage(prompt.fill(persona=persona)), *window, HumanMessage(last)]
+
+
+def taken(prompt: Prompt, persona: str, question: str, shown: Shown, room: Room) -> dict[str, int]:
+    """The tokens, as estimated, of each part of the prompt that `compose` makes of this; `system` is all that is said
+    beside them."""
+    told = {
+        "persona": estimate_tokens(persona),
+        "recalled": shown.recalled.tokens,
+        "in mind": shown.in_mind.tokens,
+        "recent": sum(estimate_tokens(turn.text) for turn in _window(shown.recent, room.recent)),
+        "summary": estimate_tokens(shortened(shown.summary, room.summary)),
+        "question": estimate_tokens(shortened(question, room.question)),
+    }
+    whole = sum(estimate_tokens(message.text) for message in compose(prompt, persona, question, shown, room))
+    return {"system": max(whole - sum(told.values()), 0), **told}
 
 
 def _beside(shown: Shown, room: Room) -> list[str]:

@@ -7,19 +7,22 @@ written to since.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol, cast
 
-from agentmem.cues import Hit
+from agentmem.cues import Context, Hit
 from agentmem.errors import MemoryClosed, PluginError
 from agentmem.jobs import Bookkeeping
 from agentmem.memory import Memory
+from agentmem.recall.pack import estimate_tokens, pack
 from agentmem.records import Record
+from agentmem_apps.chat.prompting import Room, Said, Shown
 from agentmem_apps.chat.tools import REMIND
 
-__all__ = ["WINDOW", "Ready", "ready", "standing"]
+__all__ = ["WINDOW", "Ready", "looked_up", "ready", "standing"]
 
 log = logging.getLogger("agentmem")
 
@@ -64,6 +67,33 @@ def ready(memory: Memory, session: str, ids: tuple[str, ...]) -> Ready:
     path = tuple(standing(memory, ids))
     text = summary.text if summary is not None and _of_turns(summary) else ""
     return Ready(head, session, ids, path, tuple(in_mind), text, reminds)
+
+
+def looked_up(
+    memory: Memory,
+    begun: Ready,
+    text: str,
+    room: Room,
+    now: datetime,
+    *,
+    question: Record | None = None,
+    abandoned: Collection[str] = (),
+) -> tuple[Shown, bool]:
+    """What goes into the prompt beside the question, which is `question` once it is stored; and whether turns before it
+    stand outside the prompt. `abandoned`: the turns of other branches, by id. Nothing is written."""
+    recent = begun.path[-WINDOW:]
+    here = [*recent, *([] if question is None else [question])]
+    recalled = memory.context(text, room.recalled, without=[*here, *abandoned]) if text.strip() else Context()
+    known = {turn.id for turn in here} | set(abandoned) | {hit.record.id for hit in recalled.hits}
+    slipped = len(begun.path) > WINDOW or sum(estimate_tokens(turn.text) for turn in recent) > room.recent
+    shown = Shown(
+        now=now,
+        recalled=recalled,
+        in_mind=pack([hit for hit in begun.in_mind if hit.record.id not in known], room.in_mind),
+        recent=[Said(turn.role or "user", turn.text) for turn in recent],
+        summary=begun.summary if slipped else "",
+    )
+    return shown, slipped
 
 
 def _of_turns(summary: Record) -> bool:

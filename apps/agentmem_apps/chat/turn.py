@@ -14,12 +14,12 @@ from agentmem.jobs import Job
 from agentmem.models.choice import ModelChoice, Need
 from agentmem.models.prompts import Prompt
 from agentmem.models.question import tokens_of
-from agentmem.recall.pack import estimate_tokens, pack
+from agentmem.recall.pack import pack
 from agentmem.records import Record
 from agentmem.values import Json, now, storable
 from agentmem_apps.chat.conversation import AFTER, STOPPED
 from agentmem_apps.chat.prompting import Said, Shown, compose
-from agentmem_apps.chat.ready import WINDOW
+from agentmem_apps.chat.ready import looked_up
 from agentmem_apps.chat.reply import Reply, Usage
 from agentmem_apps.chat.tools import REMIND, Toolbox, described
 
@@ -100,21 +100,18 @@ class Turn:
             )
         if begun is None:  # after it: nothing that is read can keep it from being stored
             begun = agent.ready()
-        path = begun.path
         agent.said(self._question)
-        recent = path[-WINDOW:]
-        here = [*recent, self._question]
-        recalled = memory.context(self._text, agent.room.recalled, without=[*here, *agent.abandoned()])
-        known = {turn.id for turn in here} | agent.abandoned() | {hit.record.id for hit in recalled.hits}
-        self._slipped = len(path) > WINDOW or sum(estimate_tokens(turn.text) for turn in recent) > agent.room.recent
-        self._shown = Shown(
-            now=self._shown.now,
-            recalled=recalled,
-            in_mind=pack([hit for hit in begun.in_mind if hit.record.id not in known], agent.room.in_mind),
-            recent=[Said(turn.role or "user", turn.text) for turn in recent],
-            summary=begun.summary if self._slipped else "",
-            reminders=self._due() if begun.reminds else (),
+        self._shown, self._slipped = looked_up(
+            memory,
+            begun,
+            self._text,
+            agent.room,
+            self._shown.now,
+            question=self._question,
+            abandoned=agent.abandoned(),
         )
+        if begun.reminds:
+            self._shown = replace(self._shown, reminders=self._due())
 
     def _due(self) -> list[Record]:
         """The reminders that are due, held until the turn has ended; those that were forgotten are done with."""

@@ -119,6 +119,8 @@ _NOTES: Mapping[str, Callable[[Change], str]] = {
     "again": _said_again,
     "route": _tried,
     "rehearse": lambda change: "put to the test",
+    "evict": lambda change: "taken out of mind",
+    "arrange": lambda change: "put in front in mind",
 }
 
 

@@ -37,6 +37,8 @@ _PAST: Final = {
     "redo": "brought back",
     "fade": "let fade",
     "feedback": "said of",
+    "evict": "took out of mind",
+    "arrange": "put in front in mind",
 }
 
 
