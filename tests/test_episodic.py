@@ -539,3 +539,25 @@ def test_a_note_that_cannot_be_read_says_nothing(street: Memory) -> None:
     mine.tell(("c", "hall"))
     assert mine.held() == ["b", "c"]
     assert mine.store.lessons() == []
+
+
+# ── the atlas ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_atlas_has_all_places_the_ways_between_them_and_the_stays_in_order_of_time(street: Memory) -> None:
+    mine = house(street)
+    first, *_ = mine.tell(("a", Place("dock/crane", (1.0, 2.0))), ("b", "dock/crane"), ("c", "mill"), session="s")
+    mine.tell(("before all that", "mill"), at=NOON - DAY)
+    atlas = mine.store.atlas()
+    assert {spot.place: (spot.episodes, spot.visits, spot.coordinates) for spot in atlas.spots} == {
+        "dock": (0, 0, None),
+        "dock/crane": (2, 2, (1.0, 2.0)),
+        "mill": (2, 2, None),
+    }
+    assert {frozenset(way) for way in atlas.ways} == {
+        frozenset(("dock", "dock/crane")),
+        frozenset(("dock/crane", "mill")),
+    }
+    assert [(stay.place, stay.episodes) for stay in atlas.stays] == [("mill", 1), ("dock/crane", 2), ("mill", 1)]
+    assert (atlas.stays[1].since, atlas.stays[1].until) == (first.at, first.at + HOUR)
+    assert house(street).store.atlas() == ([], [], [])

@@ -34,6 +34,7 @@ from agentmem.store import Host, Models, Report
 from agentmem.values import Json, number, plain_text, whole_number
 from agentmem.verbs import required
 from agentmem_stores.allocator import QUOTAS, STRATEGIES, AdaptiveMemoryAllocator, Buffer, Quota, Rows, budgets
+from agentmem_stores.atlas import Atlas, atlas_of
 from agentmem_stores.places import Distances, PlaceMap, Where, parts_of
 from agentmem_stores.projection import Event, Fold, experienced
 from agentmem_stores.summaries import Embed, by_hash
@@ -404,6 +405,11 @@ class EpisodicMemory(Fold):
     def _records(self, rows: Rows) -> list[Record]:
         positions = self._state.buffer.items["position"][rows].tolist()
         return [record for record in self.host.ledger.at(positions) if record.state == "live"]
+
+    def atlas(self) -> Atlas:
+        """All places, the ways between them, and the stays in them as far as they are in memory."""
+        with self.host.lock:
+            return atlas_of(self._state.places, self._state.buffer.items)
 
     def near(self, place: Where, within: int = 1, *, radius: float | None = None, last: int = 3) -> list[Neighbour]:
         """The places at most `within` hops away, or with `radius` at most so far by their coordinates, nearest first,

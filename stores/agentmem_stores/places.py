@@ -312,6 +312,11 @@ class PlaceMap:
                 row[known] = _lengths(self._centres[: len(self)][known] - self._centres[source])
         return _nearest(found, sources)
 
+    def points(self) -> list[tuple[float, ...] | None]:
+        """The mean of each place's coordinates; None where none are known."""
+        known = zip(self._located[: len(self)].tolist(), self._centres[: len(self)].tolist(), strict=True)
+        return [tuple(centre) if located else None for located, centre in known]
+
     def spacing(self) -> float:
         """How far it is from a place to the next, on average; 1 where fewer than two have coordinates."""
         located = np.flatnonzero(self._located[: len(self)])[:256]  # enough to tell, and 0.5 MB of gaps

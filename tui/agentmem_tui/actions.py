@@ -36,6 +36,7 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("undo", "Undo", "Take back the last step, whoever made it, after saying which.", ("z",)),
         Action("redo", "Redo", "Take back the last undo.", ("Z", "ctrl+z")),
         Action("journal", "Journal", "Show every change, and go back to any.", ("J",)),
+        Action("places", "Places", "Show where things happened, on a map.", ("2",)),
     ),
     "Look": (
         Action("find", "Find", "Narrow the list as you type; enter looks for the meaning.", ("slash",)),
@@ -70,6 +71,16 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("fold", "Fold", "Close it.", ("left", "h")),
         Action("centre", "Its own", "Show where that one is from.", ("enter",)),
         Action("previous", "Previous", "To the one before.", ("backspace",)),
+    ),
+    "Places": (
+        Action("left", "Left", "To the place at the left; in a replay, a visit back.", ("left",)),
+        Action("right", "Right", "To the place at the right; in a replay, a visit on.", ("right",)),
+        Action("above", "Above", "To the place above.", ("up",)),
+        Action("below", "Below", "To the place below.", ("down",)),
+        Action("episodes", "Episodes", "List what happened there, in the order of time.", ("enter",)),
+        Action("replay", "Replay", "Go through the visits, one by one; again, leave that.", ("tab",)),
+        Action("earlier", "Earlier", "In a replay, a visit back.", ("left_square_bracket",)),
+        Action("later", "Later", "In a replay, a visit on.", ("right_square_bracket",)),
     ),
     "Put right": (
         Action("add", "New", "Remember something new.", ("n",)),

@@ -30,6 +30,7 @@ from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.journal import JournalScreen
 from agentmem_tui.screens.live import LiveScreen
 from agentmem_tui.screens.neural import NeuralScreen
+from agentmem_tui.screens.places import PlacesScreen
 from agentmem_tui.screens.slots import SlotsScreen
 from agentmem_tui.screens.stepping import Step, StepScreen
 from agentmem_tui.screens.trouble import Trouble, TroubleScreen
@@ -52,7 +53,7 @@ class MemoryApp(App[None]):
         (120, "-three"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = bindings(
-        ["help", "undo", "redo", "journal", "slots", "live", "health", "neural"], shown=["help", "undo"]
+        ["help", "undo", "redo", "journal", "slots", "places", "live", "health", "neural"], shown=["help", "undo"]
     )
 
     def __init__(
@@ -160,6 +161,9 @@ class MemoryApp(App[None]):
 
     def action_slots(self) -> None:
         self._view(SlotsScreen, SlotsScreen)
+
+    def action_places(self) -> None:
+        self._view(PlacesScreen, PlacesScreen)
 
     def action_live(self) -> None:
         self._view(LiveScreen, LiveScreen)
