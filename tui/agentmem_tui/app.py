@@ -108,7 +108,9 @@ class MemoryApp(App[None]):
         self.set_interval(_LOOKS_EVERY_S, self._look)
 
     def _look(self) -> None:
-        if not any(worker.group == "looking" and not worker.is_finished for worker in self.workers):
+        """Unless what was seen last is still being shown: broken off, it would not be shown again."""
+        mine = (worker for worker in self.workers if worker.node is self and worker.group == "looking")
+        if all(worker.is_finished for worker in mine):
             begin(self, self._looked, "looking")
 
     async def _looked(self) -> None:

@@ -87,7 +87,7 @@ class OriginTree(Tree[Branch]):
         self.action_select_cursor()
 
     def action_unfold(self) -> None:
-        if (node := self.cursor_node) is not None:
+        if (node := self.cursor_node) is not None and node.allow_expand:
             node.expand()
 
     def action_fold(self) -> None:
@@ -110,6 +110,7 @@ class OriginScreen(Acting[None]):
         self._trail: list[str] = []  # the records that it was gone through, the first one first
         self._opened: set[tuple[str, ...]] = set()
         self._at: tuple[str, ...] = ()  # the node pointed at
+        self._wanted: tuple[str, ...] = ()  # that which is to be pointed at as soon as it is read again
         self._calls: list[Call] | None = None
 
     def compose(self) -> ComposeResult:
@@ -121,6 +122,7 @@ class OriginScreen(Acting[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
+        self.origins.guide_depth = 3
         self.origins.focus()
         self.act(self.follow, "reading", alone=True)
 
@@ -143,13 +145,12 @@ class OriginScreen(Acting[None]):
         head.append(branch.label.plain, style="bold")
         head.append(f"   {plural(len(self._trail), 'step')} back: backspace" if self._trail else "", style="dim")
         self.query_one(".top", Static).update(head)
-        tree, at = self.origins, self._at
+        tree, self._wanted = self.origins, self._at
         tree.reset(branch.label, branch)
         tree.root.expand()
-        self._add(tree.root, groups, at)
-        if not at:
-            tree.cursor_line = 0
-        self._show(tree.cursor_node)
+        tree.cursor_line = 0
+        self._add(tree.root, groups)
+        self._show(tree.root)
 
     async def _groups(self, record: Record) -> list[Branch]:
         """What the tree of a record begins with: those it was made from opened, the others with their number."""
@@ -242,8 +243,8 @@ class OriginScreen(Acting[None]):
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _add(self, node: Node, branches: Iterable[Branch], at: tuple[str, ...] = ()) -> None:
-        """Put them into a node; those that were open before open again, and the cursor goes to `at`."""
+    def _add(self, node: Node, branches: Iterable[Branch]) -> None:
+        """Put them into a node; those that were open before open again, and the cursor goes where it was."""
         above = {data.record.id for data in map(_data, _line_of(node)) if data is not None and data.record is not None}
         for branch in branches:
             circle = branch.record is not None and branch.record.id in above
@@ -253,7 +254,7 @@ class OriginScreen(Acting[None]):
             path = _path(made)
             if opens and (path in self._opened or (node.is_root and branch.key in _OPEN_AT_FIRST)):
                 made.expand()
-            if path == at:
+            if path == self._wanted:
                 self.call_after_refresh(self.origins.move_cursor, made)
 
     @on(Tree.NodeExpanded)
@@ -265,7 +266,7 @@ class OriginScreen(Acting[None]):
     async def _open(self, node: Node, inside: Inside) -> None:
         branches = await inside()
         if self.is_attached and not node.children and _line_of(node)[-1] is self.origins.root:
-            self._add(node, branches, self._at)
+            self._add(node, branches)
 
     @on(Tree.NodeCollapsed)
     def _collapsed(self, event: Tree.NodeCollapsed[Branch]) -> None:
@@ -273,7 +274,9 @@ class OriginScreen(Acting[None]):
 
     @on(Tree.NodeHighlighted)
     def _pointed_at(self, event: Tree.NodeHighlighted[Branch]) -> None:
-        self._at = _path(event.node)
+        path = _path(event.node)
+        if path or not self._wanted:  # a tree that is read anew begins at its root
+            self._at, self._wanted = path, ()
         self._show(event.node)
 
     # ── beside it ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -321,7 +324,7 @@ class OriginScreen(Acting[None]):
         if branch is None or event.node.is_root:
             return
         if branch.record is None:
-            event.node.toggle()
+            self.origins.action_toggle_node()
         else:
             self._trail.append(self._record_id)
             self._go_to(branch.record.id)
@@ -356,16 +359,15 @@ def _more(listed: Sequence[Any], page: Callable[[Any], Awaitable[list[Branch]]])
 
 
 def _label(record: Record) -> Text:
-    label = Text(one_line(record.text, _LABEL), no_wrap=True)
-    by = f" {one_line(record.speaker, 20)}" if record.speaker else ""
-    label.append(f"  {one_line(record.kind, 20)}{by}{_STATES[record.state]}", style="dim")
-    return label
+    by = f" by {one_line(record.speaker, 20)}" if record.speaker else ""
+    label = Text().append(f"{one_line(record.kind, 20)}{by}{_STATES[record.state]}: ", style="dim")
+    return label.append(one_line(record.text, _LABEL))
 
 
 def _about(record: Record) -> Text:
     by = f" by {one_line(record.speaker, 40)}" if record.speaker else ""
     told = f"{one_line(record.kind, 40)}{by}, {local_time(record.at)}{_STATES[record.state]}"
-    return Text(f"{told}\n\n", style="dim")
+    return Text().append(f"{told}\n\n", style="dim")
 
 
 def _took(calls: Sequence[Call]) -> str:

@@ -89,10 +89,13 @@ class _Row:
 class WhyScreen(Acting[None]):
     """Of a question; `of` is an answer of a chat with the record of its question, to see what it was shown."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(
-        ["ask", "heavier", "lighter", "even", "useful", "of-no-use", "origin", "back"],
-        shown=["ask", "heavier", "even", "useful", "of-no-use", "back"],
-    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(["heavier", "lighter"], shown=["heavier"], priority=True),  # a list would scroll by them
+        *bindings(
+            ["even", "useful", "of-no-use", "ask", "origin", "back"],
+            shown=["even", "useful", "of-no-use", "ask", "back"],
+        ),
+    ]
 
     def __init__(self, memory: AsyncMemory, query: str, of: tuple[Record, Record] | None = None) -> None:
         super().__init__(memory)
@@ -211,11 +214,11 @@ class WhyScreen(Acting[None]):
         if self._asking:
             said = "asking…"
         elif self._of is not None:
-            gone = f", {self._gone} of that are gone" if self._gone else ""
-            said += f"; ● was shown to the answer{gone}; as the memory stands now"
+            gone = f", and {self._gone} that is not here any more" if self._gone else ""
+            said += f"; ● was shown for the answer{gone}; as the memory stands now"
         if self._trial.weights:
             moved = plural(len(self._trial.weights), "weight")
-            said = f"! {moved} moved: a trial of the order only, nothing is searched or kept; 0 resets"
+            said = f"! {moved} moved (*): a trial of the order only, nothing is searched or kept; 0 resets"
         self.query_one(".said", Static).update(Text(said))
         self.query_one(".legend", Static).update(self._legend.text(max(self.size.width - 2, 20)))
 
@@ -249,14 +252,14 @@ class WhyScreen(Acting[None]):
             part = 0.0 if row is None else row.hit.parts.get(name, 0.0)
             weight = self._trial.weight(name)
             line = Text(no_wrap=True).append(*self._legend.mark(name).drawn(2))
-            line.append(f" {one_line(name, 13):<13}{part:>+7.2f} ×{weight:.2f}")
+            line.append(f" {one_line(name, 11):<11}{part:>+6.2f} ×{weight:.2f}")
             if name in self._trial.weights:
-                line.append(f" = {weight * part:+.2f} ●", style="bold")
+                line.append(f" ={weight * part + 0.0:+.2f} *", style="bold")
             yield Option(line)
 
     def _asked_options(self) -> Iterator[Option]:
         for one in self._hits.asked:
-            line = Text("asked ", style="dim").append(one_line(one.store, 24), style="bold")
+            line = Text("asked ").append(one_line(one.store, 24), style="bold")
             line.append(f": {plural(one.hits, 'hit')}, {one.ms:.0f} ms")
             for words in filter(None, (one.why, one.note)):
                 line.append(f"; {one_line(words, 200)}")
