@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agentmem import Memory
 from agentmem.cues import Cue
 from agentmem.embedding import unit_rows
-from agentmem.errors import BudgetReached, InvalidInput, ModelError
+from agentmem.errors import BudgetReached, InvalidInput, ModelError, RecordNotFound
 from agentmem.models.answer import text_of
 from agentmem.models.pool import AnyModels, ModelPool
 from agentmem.models.scripted import ScriptedModel
@@ -223,6 +223,42 @@ def test_chunks_that_became_one_have_one_summary(memory: Memory) -> None:
     report = rest(memory)
     assert report.counts == NOTHING | {"renewed": 1, "withdrawn": 1}
     assert standing(memory) == (1, 0)
+
+
+def test_a_branch_is_summarised_anew_when_somebody_asks_for_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:  # summaries are off: idle-time work writes none
+        told = tell(memory, said("sea", 64), session="trip")
+        tell(memory, said("cake", 5), session="home")
+        trip, home = chunked(memory).below()
+        assert chunked(memory).summarise(trip.id).counts == NOTHING | {"written": 2}
+        assert [one.summary is not None for one in chunked(memory).below(trip.id)] == [True, True]
+        assert chunked(memory).chunk(home.id).summary is None, "it is another branch"
+        assert chunked(memory).below(home.id) == []
+        memory.edit(written(memory)[0].id, text="We sailed.")
+        assert chunked(memory).summarise(trip.id).counts == NOTHING | {"renewed": 1}, "the other says the same again"
+        assert "We sailed." not in [one.text for one in written(memory)]
+        memory.edit(told[0].id, text="sea storm")
+        low = chunked(memory).chunk_of(told[0].id)
+        assert chunked(memory).summarise(low.id).counts == NOTHING | {"renewed": 1}
+        assert len(written(memory)) == 2
+        with pytest.raises(RecordNotFound):
+            chunked(memory).summarise("trip/0/999999")
+
+
+def test_it_is_told_which_chunks_have_a_summary_that_is_out_of_date(memory: Memory) -> None:
+    told = tell(memory, said("sea", 64), session="trip")
+    tell(memory, said("cake", 5), session="home")
+    rest(memory)
+    store = chunked(memory)
+    assert store.stale() == {}
+    memory.edit(told[40].id, text="sea storm")
+    low = chunked(memory).chunk_of(told[40].id)
+    [trip, _] = store.below()
+    assert {id: one.kind for id, one in store.stale().items()} == {low.id: "chunk", trip.id: "chunk"}
+    store.summarise(low.id)
+    assert chunked(memory).stale() == {}
+    memory.forget(*(one.id for one in told))
+    assert chunked(memory).stale() == {}, "of what is here no more"
 
 
 # ── the second key ───────────────────────────────────────────────────────────────────────────────────────────────

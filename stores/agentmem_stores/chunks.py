@@ -14,8 +14,8 @@ reading 16), and that of all vectors 48.9. The default engine has 83.7, and 84.0
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Sequence, Set
+from collections import Counter, deque
+from collections.abc import Sequence, Set, Sized
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple
@@ -323,12 +323,42 @@ class ChunkMemory(Projection):
         with self.host.lock:
             return self.host.ledger.at(self._forest.items(self._found(chunk_id))["position"].tolist())
 
+    def below(self, chunk_id: str = "") -> list[Chunk]:
+        """What a chunk is made of, one level down, in order: of "" the sessions, each as its highest chunk; of a chunk
+        of the lowest level nothing. RecordNotFound."""
+        with self.host.lock:
+            if not chunk_id:
+                return [self._chunk(node) for node in self._tops()]
+            node = self._found(chunk_id)
+            return [self._chunk(one) for one in self._forest.below(node)] if node.level else []
+
     def tree(self) -> dict[str, Json]:
         """All sessions under one root, each as its chunks of chunks: what `Chunk` tells, and the `children`."""
         with self.host.lock:
+            tops = [self._branch(node) for node in self._tops()]
+            return {"id": "", "records": len(self._forest.home), "children": tops}
+
+    def _tops(self) -> list[Node]:
+        forest = self._forest
+        return [node for session in forest.side.sessions for node in forest.nodes(session, forest.top(session))]
+
+    def stale(self) -> dict[str, Record]:
+        """The summaries whose sources changed since they were made, by the ids of the chunks, of each level, that hold
+        most of these now; those of what is here no more are left out."""
+        found: dict[str, Record] = {}
+        with self.host.lock:
             forest = self._forest
-            tops = [node for session in forest.side.sessions for node in forest.nodes(session, forest.top(session))]
-            return {"id": "", "records": len(forest.home), "children": [self._branch(node) for node in tops]}
+            for summary in self.host.ledger.at(self._stale()):
+                sources = self.host.ledger.get([one.record for one in summary.sources if one.record is not None])
+                homes = Counter(forest.node_of(one.position) for one in sources if one.position in forest.home)
+                if not homes:
+                    continue
+                low = max(homes, key=lambda node: (homes[node], -node.first))
+                if self._summary_of(forest.items(low)) is None:  # else another took its place
+                    for level in range(forest.top(low.session) + 1):
+                        nodes = forest.nodes(low.session, level)
+                        found.setdefault(forest.id_of(nodes[low.first // self.fan_out**level]), summary)
+        return found
 
     def _branch(self, node: Node) -> dict[str, Json]:
         chunk = self._chunk(node)
@@ -410,6 +440,31 @@ class ChunkMemory(Projection):
             after, due, stale = self._cursor, deque(self._due(now)), self._stale()
             waiting = self._waiting({of for of, _ in due} | self._current().keys())
         summariser = Summariser(self.host.embed, models)
+        counts = self._write(due, stale, after, summariser)
+        waiting.update(position for _, positions in due for position in positions)
+        plan = partial(withdrawn, stale=stale, after=after, waiting=waiting)
+        if stale:
+            counts["withdrawn"] = len(self.host.write(plan, "summaries of chunks that are no more"))
+        return self._report(counts, due, summariser)
+
+    def summarise(self, chunk_id: str, models: Models | None = None) -> Report:
+        """Summarise all that is in a chunk of any level anew, by a model or else by extract, whether anything changed
+        or not; a summary that stands is edited. Chunks of fewer than 4 records need none. RecordNotFound."""
+        with self.host.lock:
+            after, node = self._cursor, self._found(chunk_id)
+            lowest = [Node(node.session, 0, number, number + 1) for number in range(node.first, node.last)]
+            held = [items for items in map(self._forest.items, lowest) if len(items) >= _LEAST]
+            due = deque((print_of(items["mark"]), items["position"].tolist()) for items in held)
+            current = self._current()
+            old = [*self._stale(), *(current[of] for of, _ in due if of in current)]
+        summariser = Summariser(self.host.embed, models)
+        return self._report(self._write(due, old, after, summariser), due, summariser)
+
+    def _write(
+        self, due: deque[tuple[str, list[int]]], old: list[int], after: int, summariser: Summariser
+    ) -> dict[str, int]:
+        """Write summaries of what is due, each in the place of an old one of the same, and take what was seen to from
+        `due`; how many there were."""
         counts = dict.fromkeys(("written", "renewed", "by a model", "unusable", "withdrawn", "waiting"), 0)
         while due and summariser.fault is None:
             batch: list[Made] = []
@@ -419,14 +474,13 @@ class ChunkMemory(Projection):
                     break
                 due.popleft()
                 batch += [made] if made is not None else []
-            plan = partial(rewritten, made=batch, stale=stale, after=after)
+            plan = partial(rewritten, made=batch, stale=old, after=after)
             for change in self.host.write(plan, "summaries of chunks"):
                 counts["renewed" if change.verb == "edit" else "written"] += 1
             counts["by a model"] += sum(bool(made.prompt) for made in batch)
-        waiting.update(position for _, positions in due for position in positions)
-        plan = partial(withdrawn, stale=stale, after=after, waiting=waiting)
-        if stale:
-            counts["withdrawn"] = len(self.host.write(plan, "summaries of chunks that are no more"))
+        return counts
+
+    def _report(self, counts: dict[str, int], due: Sized, summariser: Summariser) -> Report:
         counts |= {"unusable": summariser.unusable, "waiting": len(due)}
         did = [f"{counts['written']} chunks summarised, {counts['renewed']} anew, {counts['withdrawn']} no more"]
         if summariser.unusable:

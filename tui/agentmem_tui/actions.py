@@ -37,6 +37,7 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("redo", "Redo", "Take back the last undo.", ("Z", "ctrl+z")),
         Action("journal", "Journal", "Show every change, and go back to any.", ("J",)),
         Action("places", "Places", "Show where things happened, on a map.", ("2",)),
+        Action("chunks", "Chunks", "Show what was lived, chunk by chunk, with summaries.", ("3",)),
     ),
     "Look": (
         Action("find", "Find", "Narrow the list as you type; enter looks for the meaning.", ("slash",)),
@@ -79,8 +80,12 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("below", "Below", "To the place below.", ("down",)),
         Action("episodes", "Episodes", "List what happened there, in the order of time.", ("enter",)),
         Action("replay", "Replay", "Go through the visits, one by one; again, leave that.", ("tab",)),
-        Action("earlier", "Earlier", "In a replay, a visit back.", ("left_square_bracket",)),
-        Action("later", "Later", "In a replay, a visit on.", ("right_square_bracket",)),
+        Action("visit-back", "Earlier", "In a replay, a visit back.", ("left_square_bracket",)),
+        Action("visit-on", "Later", "In a replay, a visit on.", ("right_square_bracket",)),
+    ),
+    "Chunks": (
+        Action("source", "Source", "Show the turns that it is made of beside it, or hide them.", ("space",)),
+        Action("summarise", "Summarise", "Summarise this branch anew, once its cost is agreed to.", ("r",)),
     ),
     "Put right": (
         Action("add", "New", "Remember something new.", ("n",)),

@@ -25,6 +25,7 @@ from agentmem_tui.preferences import Preferences
 from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.acting import Acting, begin, tell
 from agentmem_tui.screens.browse import BrowseScreen
+from agentmem_tui.screens.chunks import ChunksScreen
 from agentmem_tui.screens.health import HealthScreen
 from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.journal import JournalScreen
@@ -53,7 +54,8 @@ class MemoryApp(App[None]):
         (120, "-three"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = bindings(
-        ["help", "undo", "redo", "journal", "slots", "places", "live", "health", "neural"], shown=["help", "undo"]
+        ["help", "undo", "redo", "journal", "slots", "places", "chunks", "live", "health", "neural"],
+        shown=["help", "undo"],
     )
 
     def __init__(
@@ -166,6 +168,9 @@ class MemoryApp(App[None]):
 
     def action_places(self) -> None:
         self._view(PlacesScreen, PlacesScreen)
+
+    def action_chunks(self) -> None:
+        self._view(ChunksScreen, ChunksScreen)
 
     def action_live(self) -> None:
         self._view(LiveScreen, LiveScreen)

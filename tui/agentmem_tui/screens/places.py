@@ -79,7 +79,7 @@ class PlacesScreen(Acting[None]):
     AUTO_FOCUS = ""  # which has the keys depends on what there is room for
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(["left", "right"], priority=True),  # the list would scroll
-        *bindings(["above", "below", "episodes", "replay", "earlier", "later"], shown=["episodes", "replay"]),
+        *bindings(["above", "below", "episodes", "replay", "visit-back", "visit-on"], shown=["episodes", "replay"]),
         *bindings(["back"], shown=["back"]),
     ]
 
@@ -217,10 +217,10 @@ class PlacesScreen(Acting[None]):
         self._visit = len(self._stays) - 1 if self._visit is None else None
         self._go_on(0)
 
-    def action_earlier(self) -> None:
+    def action_visit_back(self) -> None:
         self._go_on(-1)
 
-    def action_later(self) -> None:
+    def action_visit_on(self) -> None:
         self._go_on(1)
 
     def _go_on(self, steps: int) -> None:
