@@ -100,7 +100,7 @@ async def at_work(place: Path, words: list[str]) -> dict[str, list[float]]:
         table.show = show  # type: ignore[method-assign]  # counts the lists
         for _ in range(PAGES):
             began = time.perf_counter()
-            table.action_page(1)
+            table.action_page_down()
             await until(lambda: all(table.at(row) is not None for row in in_sight(table)))
             found["a page"].append(time.perf_counter() - began)
             began = time.perf_counter()

@@ -14,19 +14,17 @@ __all__ = ["ACTIONS", "GROUPS", "Action", "bindings"]
 
 
 class Action(NamedTuple):
-    """`id` is what a keymap names it by; `keys` are Textual's names of keys, the first one shown; `calls` is the method
-    that does it, as Textual writes it, where that has another name."""
+    """`id` is what a keymap names it by; `keys` are Textual's names of keys, the first one shown."""
 
     id: str
     title: str
     help: str
     keys: tuple[str, ...]
-    calls: str = ""
 
     @property
     def method(self) -> str:
         """The screen's or widget's method, without `action_`."""
-        return self.calls or self.id.replace("-", "_")
+        return self.id.replace("-", "_")
 
 
 GROUPS: Final[dict[str, tuple[Action, ...]]] = {
@@ -47,15 +45,15 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("why", "Why", "Show why memories are recalled, and why others are not.", ("w",)),
         Action("origin", "Where from", "Show what it was made from, and what was made from it.", ("o",)),
         Action("select", "Select", "Select the memory, or leave it out again.", ("v",)),
-        Action("range", "Range", "Select from the last selected to here.", ("V",), "select_range"),
+        Action("range", "Range", "Select from the last selected to here.", ("V",)),
         Action("invert", "Invert", "Select all that are not, of the whole list.", ("asterisk",)),
         Action("clear", "Clear", "Select none.", ("escape",)),
     ),
     "Move": (
-        Action("up", "Up", "To the row above.", ("up", "k"), "move(-1)"),
-        Action("down", "Down", "To the row below.", ("down", "j"), "move(1)"),
-        Action("page-up", "Page up", "A page up.", ("pageup",), "page(-1)"),
-        Action("page-down", "Page down", "A page down.", ("pagedown",), "page(1)"),
+        Action("up", "Up", "To the row above.", ("up", "k")),
+        Action("down", "Down", "To the row below.", ("down", "j")),
+        Action("page-up", "Page up", "A page up.", ("pageup",)),
+        Action("page-down", "Page down", "A page down.", ("pagedown",)),
         Action("first", "First", "To the first row.", ("home", "g")),
         Action("last", "Last", "To the last row.", ("end", "G")),
     ),

@@ -331,10 +331,19 @@ class RecordTable(ScrollView, can_focus=True):
         self._tell()
         self._need()
 
-    def action_move(self, rows: int) -> None:
-        self._move(self._cursor + rows)
+    def action_up(self) -> None:
+        self._move(self._cursor - 1)
 
-    def action_page(self, pages: int) -> None:
+    def action_down(self) -> None:
+        self._move(self._cursor + 1)
+
+    def action_page_up(self) -> None:
+        self._turn(-1)
+
+    def action_page_down(self) -> None:
+        self._turn(1)
+
+    def _turn(self, pages: int) -> None:
         rows = pages * max(self._height, 1)
         self._move(self._cursor + rows, scrolled=rows)
 
@@ -377,7 +386,7 @@ class RecordTable(ScrollView, can_focus=True):
             self._range_from = position if position in self._selected else None
             self._tell_selection()
 
-    def action_select_range(self) -> None:
+    def action_range(self) -> None:
         """From the record that was selected last to the cursor."""
         if self._positions:
             start = self._cursor if self._range_from is None else self._rows.get(self._range_from, self._cursor)
