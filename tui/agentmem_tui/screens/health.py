@@ -65,6 +65,7 @@ class HealthScreen(Acting[None]):
         super().__init__(memory)
         self._settings = replace(settings, scope=str(memory.bound))
         self._findings: list[Finding] = []
+        self._listed: list[Finding | Job] = []  # the worst first, then the jobs
         self._numbers: _Numbers | None = None
         self._doing = ""  # what is looked at or repaired right now
 
@@ -116,12 +117,16 @@ class HealthScreen(Acting[None]):
         self.query_one(".top", Static).update(head)
         self.query_one(".numbers", Static).update(_in_numbers(self._numbers))
         listed = self.query_one(OptionList)
-        at = listed.highlighted or 0
+        at, pointed = listed.highlighted or 0, self._pointed_at()
+        before = None if pointed is None or not at else _key(pointed)  # at the top, the worst is to be seen
+        self._listed = [*sorted(self._findings, key=_rank), *self._jobs]
         listed.clear_options()
-        listed.add_options(Option(_finding_line(finding)) for finding in self._findings)
-        listed.add_options(Option(_job_line(job)) for job in self._jobs)
-        if listed.option_count:
-            listed.highlighted = min(at, listed.option_count - 1)
+        listed.add_options(
+            Option(_finding_line(one) if isinstance(one, Finding) else _job_line(one)) for one in self._listed
+        )
+        if self._listed:
+            stays = [row for row, one in enumerate(self._listed) if _key(one) == before]
+            listed.highlighted = stays[0] if stays else min(at, len(self._listed) - 1)
         self._say()
         self._show_pointed_at()
 
@@ -140,8 +145,7 @@ class HealthScreen(Acting[None]):
 
     def _pointed_at(self) -> Finding | Job | None:
         at = self.query_one(OptionList).highlighted
-        listed: list[Finding | Job] = [*self._findings, *self._jobs]
-        return listed[at] if at is not None and at < len(listed) else None
+        return self._listed[at] if at is not None and at < len(self._listed) else None
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -247,11 +251,20 @@ def _in_numbers(numbers: _Numbers | None) -> Text:
     return text.append(f"; most by {one_line(dearest.model, 30)} for {one_line(dearest.role, 20)}", style="dim")
 
 
+def _rank(finding: Finding) -> int:
+    return ("fault", "warning", "ok").index(finding.severity)
+
+
+def _key(one: Finding | Job) -> tuple[str, ...]:
+    """By what it is known again, when it is found anew."""
+    return (one.id,) if isinstance(one, Job) else (one.name, one.scope, one.sentence)
+
+
 def _finding_line(finding: Finding) -> Text:
     sign, style = _SIGNS[finding.severity]
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{sign} {finding.severity:<8} ", style=style).append(f"{one_line(finding.name, 11):<11} ")
-    text.append("⚒ " if finding.repair is not None else "", style="bold")
+    text.append("(f) " if finding.repair is not None else "", style="bold")
     return text.append(_where(finding), style="dim" if finding.severity == "ok" else "")
 
 
@@ -269,25 +282,25 @@ def _job_line(job: Job) -> Text:
 
 def _of_finding(finding: Finding) -> Text:
     sign, style = _SIGNS[finding.severity]
-    text = Text(f"{sign} {finding.severity}", style).append(f"  {clean(finding.name)}\n", style="not bold default")
+    text = Text().append(f"{sign} {finding.severity}", style=style).append(f"  {one_line(finding.name, 80)}\n")
     if finding.scope:
         text.append(f"in {one_line(finding.scope, 80)}\n", style="dim")
-    text.append(f"\n{clean(finding.sentence)}\n", style="not bold default")
+    text.append(f"\n{clean(finding.sentence)}\n")
     if finding.repair is not None:
-        text.append(f"\n⚒ f would {clean(finding.repair.would)}\n", style="bold default")
+        text.append(f"\nf would {clean(finding.repair.would)}\n", style="bold")
     elif finding.way_out:
-        text.append(f"\n→ {clean(finding.way_out)}\n", style="not bold default")
+        text.append(f"\n→ {clean(finding.way_out)}\n")
     return text
 
 
 def _of_job(job: Job) -> Text:
-    text = Text(f"job {short_id(job.id)}: {one_line(job.kind, 40)}\n", style="bold")
+    text = Text().append(f"job {short_id(job.id)}: {one_line(job.kind, 40)}\n", style="bold")
     when = "tried no more" if job.state == "dead" else f"due {local_time(job.due)}"
-    text.append(f"{job.state}, {plural(job.attempts, 'attempt')}; {when}\n", style="not bold dim")
+    text.append(f"{job.state}, {plural(job.attempts, 'attempt')}; {when}\n", style="dim")
     if job.error:
-        text.append(f"\n{clean(job.error)}\n", style="not bold")
+        text.append(f"\n{clean(job.error)}\n")
     if job.state == "dead":
-        text.append("\nr lets it be tried again\n")
+        text.append("\nr lets it be tried again\n", style="bold")
     return text
 
 

@@ -147,6 +147,8 @@ class SlotsScreen(Acting[None]):
         what = plural(len(recalled.hits), "memory", "memories")
         rows = [_Row(Text(f"would be quoted: {what}, {recalled.tokens:,} of {recalled.budget:,} tokens", "bold"))]
         rows += [_Row(_quoted(hit.record, hit.verdict, width), (hit.record,)) for hit in recalled.hits]
+        if turns := len(told.shown.recent):
+            rows.append(_Row(Text(f"  the last {plural(turns, 'turn')} of the conversation stand in it as they are")))
         rows.append(_Row(Text(f"left out: {len(self._left_out):,}", "bold")))
         for record, reason in self._left_out:
             if record is None:
