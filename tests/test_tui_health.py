@@ -54,7 +54,7 @@ def dead_job(place: Path, error: str = "no answer") -> str:
 async def health_on(place: Path, size: tuple[int, int] = (130, 40), **given: Any) -> AsyncIterator[Pilot[None]]:
     """The view, with the first examination at its end."""
     settings = Settings(memory=str(place), embedder="hash")
-    app = MemoryApp(str(place), opening(place, **given), ({}, ""), settings)
+    app = MemoryApp(str(place), opening(place, **given), settings)
     async with app.run_test(size=size) as pilot:
         await wait_for(pilot, lambda: isinstance(app.screen, BrowseScreen), "home")
         await pilot.press("exclamation_mark")

@@ -37,9 +37,9 @@ side, to choose from field by field. Nothing of either is lost: `H` has every ve
 what the next call of the conversation would hold, part by part. `tab` shows what would be quoted for a question that
 you type, and what would be left out and why. Looking writes nothing.
 
-**As it is written**: `5` shows each change as a line. While the hold is on (`A`), what others than you write gets the tag
-`review` as it is seen, half a second after it is written, and no context quotes it until you approve it (`y`). The hold
-ends with the view; what waits then goes on waiting, and `agentmem review` lists it.
+**As it is written**: `5` shows each change as a line. While the hold is on (`A`), what others than you write gets the
+tag `review` as it is seen, half a second after it is written, and no context quotes it until you approve it (`y`). The
+hold ends with the view; what waits then goes on waiting, and `agentmem review` lists it.
 
 **Health**: `!` shows what `agentmem doctor` finds, and repairs what can be made again; the jobs that wait or were given
 up; and what asking models took today.
