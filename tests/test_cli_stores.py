@@ -98,6 +98,9 @@ def test_what_is_in_mind_can_be_rearranged_and_that_undone(run: Run) -> None:
     assert run("working", "--evict", ids[last]).exit_code == 0
     assert last not in [text for slot in order() for text in slot]
     assert run("working", "--evict", ids[last]).exit_code != 0
+    log = run("log").stdout
+    assert "taken out of mind" in log
+    assert "put in front in mind" in log
     run("undo")
     assert last in order()[0]
     run("undo")

@@ -382,6 +382,7 @@ def test_a_closed_memory_says_so(tmp_path: Path, verb: str) -> None:
 
 def test_every_public_verb_was_tried_on_a_closed_memory() -> None:
     harmless = {
+        "actor",
         "attach",
         "detach",
         "bound",
