@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from agentmem.aio import AsyncMemory
@@ -135,6 +136,9 @@ class MemoryApp(App[None]):
                     await screen.follow()
                 except AgentMemError as error:
                     tell(self, error)
+                except NoMatches:
+                    if screen.is_attached:
+                        raise  # else it was left meanwhile
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: every action that can be done here."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.screen import Screen
 
@@ -38,6 +39,9 @@ class Acting(Screen[T]):
             await doing()
         except AgentMemError as error:
             tell(self.app, error)
+        except NoMatches:
+            if self.is_attached:
+                raise  # else it was left meanwhile
 
 
 def begin(node: DOMNode, doing: Doing, group: str, *, alone: bool = False) -> None:
