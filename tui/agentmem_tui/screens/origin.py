@@ -71,6 +71,13 @@ class OriginTree(Tree[Branch]):
     auto_expand = False
     show_root = True
 
+    def go_to(self, node: Node) -> None:
+        """Move the cursor to a node, if the tree has not been read anew since."""
+        if (
+            _line_of(node)[-1] is self.root and self.last_line >= 0
+        ):  # counted, the lines are there, and it knows its own
+            self.move_cursor(node)
+
     def action_up(self) -> None:
         self.action_cursor_up()
 
@@ -255,7 +262,7 @@ class OriginScreen(Acting[None]):
             if opens and (path in self._opened or (node.is_root and branch.key in _OPEN_AT_FIRST)):
                 made.expand()
             if path == self._wanted:
-                self.call_after_refresh(self.origins.move_cursor, made)
+                self.call_after_refresh(self.origins.go_to, made)
 
     @on(Tree.NodeExpanded)
     def _expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
