@@ -139,7 +139,8 @@ class EditScreen(ModalScreen[Record | None]):
                 return
             by = (await self.memory.history(standing.id))[-1].actor
             told = f"! changed meanwhile by {one_line(by, 30)}; saving shows both"
-        self.query_one(".changed", Static).update(Text(told))
+        if self.is_attached:  # it was not left meanwhile
+            self.query_one(".changed", Static).update(Text(told))
 
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -319,8 +319,9 @@ class WhyScreen(Acting[None]):
             return
         await self.memory.feedback(row.hit, useful=useful)
         self._votes[id] = useful
-        self._show()
         self.notify(f"noted: {word}; z takes it back", timeout=4)
+        if self.is_attached:  # it was not left meanwhile
+            self._show()
 
     def action_origin(self) -> None:
         if (row := self._at) is not None:
