@@ -470,3 +470,22 @@ def test_stale_answers_and_lost_values_without_it(tmp_path: Path) -> None:
             several.append([len(set().union(*found[f])) / len(f.values) for f in told if f.several])
     assert old == pytest.approx([0.3, 0.0, 0.0], abs=0.02)
     assert [float(np.mean(shares)) for shares in several] == pytest.approx([5 / 8, 5 / 8, 1.0], abs=0.02)
+
+
+def test_all_that_was_said_of_a_head_and_with_a_tail_is_told_with_what_ended_it(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m", embedder=EMBEDDER) as memory:
+        store = of(opened(memory))
+        rome = store.insert("Ana", "lives in", "Rome", at=day(0))
+        tea = store.insert("Ana", "likes", ["tea", "Oslo"], at=day(1))
+        oslo = store.insert("Ana", "lives in", "Oslo", at=day(2))
+        ben = store.insert("Ben", "lives in", "oslo", at=day(3))
+        assert [(one.record.id, one.superseded_by) for one in store.history("ana")] == [
+            (rome.id, oslo.id),
+            (tea.id, None),
+            (oslo.id, None),
+        ]
+        assert [one.record.id for one in store.naming("Oslo")] == [tea.id, oslo.id, ben.id]
+        assert [one.until for one in store.naming("Rome")] == [day(2)], "also what holds no longer"
+        memory.forget(tea.id)
+        assert [one.record.id for one in store.naming(" OSLO ")] == [oslo.id, ben.id]
+        assert store.naming("Paris") == store.history("Zoe") == []

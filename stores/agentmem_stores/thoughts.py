@@ -351,20 +351,34 @@ class ThoughtMemory(Projection):
             thoughts = (together(found, rows, records, unions) for rows in groups.values())
             return [one for one in thoughts if one is not None and key(one.head) == key(head)]
 
-    def history(self, head: str, relation: str) -> list[Thought]:
-        """All that was said of a head by one relation and not taken back, in the order in which it was told."""
+    def history(self, head: str, relation: str | None = None) -> list[Thought]:
+        """All that was said of a head, by one relation or by any, and not taken back, in the order in which it was
+        told."""
         with self.host.lock:
             self._catch_up()
             found, rows = self._of(head, relation)
-            rows = rows[found.counts[rows]]
-            rows = rows[np.lexsort((found.rows["position"][rows], found.rows["at"][rows]))]
-            records = self._records(np.concatenate([rows, found.ender[rows][found.ender[rows] >= 0]]))
-            by_record: dict[int, list[int]] = {}
-            for row in rows.tolist():
-                by_record.setdefault(int(found.rows["position"][row]), []).append(row)
-            said = [told(found, rows, records) for rows in by_record.values()]
-            wanted = key(head), key(relation)
-            return [one for one in said if one is not None and (key(one.head), key(one.relation)) == wanted]
+            said = self._told(found, rows)
+            of, by = key(head), None if relation is None else key(relation)
+            return [one for one in said if key(one.head) == of and by in (None, key(one.relation))]
+
+    def naming(self, tail: str) -> list[Thought]:
+        """All that was said of others with this tail, as `history` has it; white space and case do not count."""
+        with self.host.lock:
+            self._catch_up()
+            found, wanted = self._valid, key(plain_text(tail, "tail"))
+            said = self._told(found, np.flatnonzero(found.rows["tail"] == digest(wanted)))
+            return [one for one in said if wanted in map(key, one.tails)]
+
+    def _told(self, found: Validity, rows: NDArray[np.intp]) -> list[Thought]:
+        """What the records say whose rows these are and count, in the order of telling."""
+        rows = rows[found.counts[rows]]
+        rows = rows[np.lexsort((found.rows["position"][rows], found.rows["at"][rows]))]
+        records = self._records(np.concatenate([rows, found.ender[rows][found.ender[rows] >= 0]]))
+        by_record: dict[int, list[int]] = {}
+        for row in rows.tolist():
+            by_record.setdefault(int(found.rows["position"][row]), []).append(row)
+        said = (told(found, rows, records) for rows in by_record.values())
+        return [one for one in said if one is not None]
 
     def heads(self, limit: int = 100) -> list[tuple[str, int]]:
         """Of whom something holds now, and how much: most first."""

@@ -36,6 +36,7 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("journal", "Journal", "Show every change, and go back to any.", ("J",)),
         Action("places", "Places", "Show where things happened, on a map.", ("2",)),
         Action("chunks", "Chunks", "Show what was lived, chunk by chunk, with summaries.", ("3",)),
+        Action("thoughts", "Thoughts", "Show what is known of whom, link by link.", ("4",)),
     ),
     "Look": (
         Action("find", "Find", "Narrow the list as you type; enter looks for the meaning.", ("slash",)),
@@ -84,6 +85,15 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
     "Chunks": (
         Action("source", "Source", "Show the turns that it is made of beside it, or hide them.", ("space",)),
         Action("summarise", "Summarise", "Summarise this branch anew, once its cost is agreed to.", ("r",)),
+    ),
+    "Thoughts": (
+        Action("go-to", "Go to", "Put what the link leads to in the middle; show a thought's history.", ("enter",)),
+        Action("middle", "Centre", "Put the thought itself in the middle.", ("c",)),
+        Action("return", "Return", "Back to what was in the middle before.", ("backspace",)),
+        Action("path", "Path", "Find a way from one to another.", ("g",)),
+        Action("choose", "Choose", "Look for another by words.", ("slash",)),
+        Action("column-left", "Column left", "To the column at the left.", ("left",)),
+        Action("column-right", "Column right", "To the column at the right.", ("right",)),
     ),
     "Put right": (
         Action("add", "New", "Remember something new.", ("n",)),

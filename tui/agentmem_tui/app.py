@@ -35,6 +35,7 @@ from agentmem_tui.screens.neural import NeuralScreen
 from agentmem_tui.screens.places import PlacesScreen
 from agentmem_tui.screens.slots import SlotsScreen
 from agentmem_tui.screens.stepping import Step, StepScreen
+from agentmem_tui.screens.thoughts import ThoughtsScreen
 from agentmem_tui.screens.trouble import Trouble, TroubleScreen
 
 __all__ = ["MemoryApp"]
@@ -55,7 +56,7 @@ class MemoryApp(App[None]):
         (120, "-three"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = bindings(
-        ["help", "undo", "redo", "journal", "slots", "places", "chunks", "live", "health", "neural"],
+        ["help", "undo", "redo", "journal", "slots", "places", "chunks", "thoughts", "live", "health", "neural"],
         shown=["help", "undo"],
     )
 
@@ -175,6 +176,9 @@ class MemoryApp(App[None]):
 
     def action_chunks(self) -> None:
         self._view(ChunksScreen, ChunksScreen)
+
+    def action_thoughts(self) -> None:
+        self._view(ThoughtsScreen, ThoughtsScreen)
 
     def action_live(self) -> None:
         self._view(LiveScreen, LiveScreen)

@@ -299,6 +299,7 @@ class ChunksScreen(Acting[None]):
             return
         for part, said in (("before", before), ("here", here), ("after", after)):
             static = self.query_one(f".source-{part}", Static)
+            said.rstrip()
             static.update(said)
             static.display = bool(said)
         pane = self.query_one(".source")

@@ -78,8 +78,9 @@ class PlacesScreen(Acting[None]):
 
     AUTO_FOCUS = ""  # which has the keys depends on what there is room for
     BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(["episodes"], shown=["episodes"], priority=True),  # or help would not tell of it
         *bindings(["left", "right"], priority=True),  # the list would scroll
-        *bindings(["above", "below", "episodes", "replay", "visit-back", "visit-on"], shown=["episodes", "replay"]),
+        *bindings(["above", "below", "replay", "visit-back", "visit-on"], shown=["replay"]),
         *bindings(["back"], shown=["back"]),
     ]
 
