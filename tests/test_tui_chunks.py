@@ -24,6 +24,8 @@ from agentmem_tui.screens.stepping import Ask
 from tests.memory_app import app_on, shown
 from tests.screens import awaited, wait_for
 
+pytestmark = pytest.mark.slow
+
 MORNING = datetime(2024, 5, 3, 9, tzinfo=UTC)
 
 

@@ -27,6 +27,8 @@ from tests.doctoring import behind_its_back, content, filled
 from tests.memory_app import opening, shown
 from tests.screens import awaited, wait_for
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "it \x1b[2J failed [bold]badly[/bold] \u202edne"
 
 

@@ -22,6 +22,8 @@ from agentmem_tui.widgets.tail import Tail
 from tests.memory_app import app_on, shown
 from tests.screens import awaited, lines, wait_for
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "The ferry \x1b[2J leaves [bold]at[/bold] nine \u202eevif"
 
 

@@ -13,6 +13,8 @@ from agentmem_tui.screens.neural import NeuralScreen
 from tests.memory_app import app_on, shown
 from tests.screens import awaited, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("size", [(60, 20), (140, 36)])
 @awaited

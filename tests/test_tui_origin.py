@@ -16,6 +16,8 @@ from agentmem_tui.screens.origin import Branch, OriginScreen
 from tests.memory_app import app_on, shown, table
 from tests.screens import awaited, lines, wait_for
 
+pytestmark = pytest.mark.slow
+
 LAUNCH = "We moved the launch to 3 May, since the ferry is late."
 MODEL = "openai:gpt-4.1-mini"
 HOSTILE = "\x1b]0;owned\x07[red]launch[/] \x1b[2Jgone\r\u202eevil"

@@ -19,6 +19,8 @@ from agentmem_tui.screens.places import EpisodesScreen, MapView, PlacesScreen
 from tests.memory_app import app_on, shown
 from tests.screens import awaited, lines, wait_for
 
+pytestmark = pytest.mark.slow
+
 MORNING = datetime(2024, 5, 3, 9, tzinfo=UTC)
 VISITS = ("harbour/pier 3", "market", "harbour/pier 3", "home")
 

@@ -22,6 +22,8 @@ from agentmem_tui.screens.typing import TypeScreen
 from tests.memory_app import app_on, shown
 from tests.screens import awaited, wait_for
 
+pytestmark = pytest.mark.slow
+
 MAY = datetime(2024, 5, 3, 9, tzinfo=UTC)
 
 

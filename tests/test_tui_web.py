@@ -19,6 +19,8 @@ import pytest
 from agentmem import Memory
 from tests.screens import PATIENCE_S, awaited
 
+pytestmark = pytest.mark.slow
+
 AGENTMEM = str(Path(sys.executable).with_name("agentmem"))
 
 

@@ -28,6 +28,8 @@ from agentmem_tui.widgets.options import Options
 from tests.memory_app import app_on, rows, shown, table
 from tests.screens import awaited, lines, wait_for
 
+pytestmark = pytest.mark.slow
+
 QUERY = "when is the launch?"
 HOSTILE = "\x1b]0;owned\x07[red]launch[/] \x1b[2Jgone\r\u202eevil"
 

@@ -24,7 +24,7 @@ from agentmem.memory import Memory
 from agentmem_tui.actions import ACTIONS, bindings
 from agentmem_tui.preferences import Preferences
 from agentmem_tui.remembered import Remembered
-from agentmem_tui.screens.acting import Acting, begin, tell
+from agentmem_tui.screens.acting import Acting, begin, stands, tell
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.chunks import ChunksScreen
 from agentmem_tui.screens.health import HealthScreen
@@ -138,7 +138,7 @@ class MemoryApp(App[None]):
                 except AgentMemError as error:
                     tell(self, error)
                 except NoMatches:
-                    if screen.is_attached:
+                    if stands(screen):
                         raise  # else it was left meanwhile
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from agentmem.aio import AsyncMemory
 from agentmem.errors import AgentMemError
 
-__all__ = ["Acting", "begin", "tell"]
+__all__ = ["Acting", "begin", "stands", "tell"]
 
 T = TypeVar("T")
 Doing: TypeAlias = Callable[[], Coroutine[Any, Any, None]]  # begun when its turn comes, or never
@@ -40,8 +40,13 @@ class Acting(Screen[T]):
         except AgentMemError as error:
             tell(self.app, error)
         except NoMatches:
-            if self.is_attached:
+            if stands(self):
                 raise  # else it was left meanwhile
+
+
+def stands(screen: Screen[Any]) -> bool:
+    """Whether it is shown, or another above it. One that is left loses its parts before its tasks end."""
+    return screen.is_attached and screen in screen.app.screen_stack
 
 
 def begin(node: DOMNode, doing: Doing, group: str, *, alone: bool = False) -> None:

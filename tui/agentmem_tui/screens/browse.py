@@ -25,7 +25,7 @@ from agentmem_apps.cli.output import one_line, plural
 from agentmem_tui.actions import bindings
 from agentmem_tui.record_columns import COLUMNS
 from agentmem_tui.remembered import Remembered
-from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.acting import Acting, stands
 from agentmem_tui.screens.bulk import BulkScreen
 from agentmem_tui.screens.edit import EditScreen
 from agentmem_tui.screens.history import HistoryScreen
@@ -101,7 +101,7 @@ class BrowseScreen(Acting[None]):
     async def follow(self) -> None:
         """Show what is there now."""
         counted = await self._root.kinds()
-        if not self.is_attached:  # it was left meanwhile
+        if not stands(self):  # it was left meanwhile
             return
         self.query_one(ScopeTree).show(counted, self._remembered.searches)
         self.table.invalidate()
@@ -126,7 +126,7 @@ class BrowseScreen(Acting[None]):
                         positions = await listing()
                 else:
                     positions = await listing()
-            if asked != self._asked or not self.is_attached:
+            if asked != self._asked or not stands(self):
                 return
         except InvalidInput as error:  # of what is typed, perhaps not to its end
             self._say(Text(f"! {error}. {error.way_out}".strip()))

@@ -29,7 +29,7 @@ from agentmem.recall.pack import estimate_tokens
 from agentmem.records import Record
 from agentmem_apps.cli.output import one_line, plural
 from agentmem_tui.actions import bindings
-from agentmem_tui.screens.acting import begin, tell
+from agentmem_tui.screens.acting import begin, stands, tell
 from agentmem_tui.screens.conflict import ConflictScreen
 from agentmem_tui.screens.stepping import Ask
 
@@ -139,7 +139,7 @@ class EditScreen(ModalScreen[Record | None]):
                 return
             by = (await self.memory.history(standing.id))[-1].actor
             told = f"! changed meanwhile by {one_line(by, 30)}; saving shows both"
-        if self.is_attached:  # it was not left meanwhile
+        if stands(self):  # it was not left meanwhile
             self.query_one(".changed", Static).update(Text(told))
 
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -31,7 +31,7 @@ from agentmem_apps.cli.output import clean, local_time, plural, short_id
 from agentmem_apps.doctor.finding import Finding
 from agentmem_tui.actions import bindings
 from agentmem_tui.drawing.plain import one_line
-from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.acting import Acting, stands
 from agentmem_tui.screens.examining import examined, mended
 from agentmem_tui.screens.stepping import Ask
 
@@ -90,18 +90,18 @@ class HealthScreen(Acting[None]):
     async def follow(self) -> None:
         """The numbers and jobs as they are now."""
         numbers = await asyncio.to_thread(_numbers, self.memory.sync)
-        if self.is_attached:
+        if stands(self):
             self._numbers = numbers
             self._show()
 
     def _found(self, finding: Finding) -> None:
         self._findings.append(finding)
-        if self.is_attached:
+        if stands(self):
             self._show()
 
     def _tell(self, doing: str) -> None:
         self._doing = doing
-        if self.is_attached:
+        if stands(self):
             self._say()
 
     def _say(self) -> None:

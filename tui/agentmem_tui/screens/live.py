@@ -23,7 +23,7 @@ from agentmem.records import Change, Record
 from agentmem_apps.cli.wording import describe
 from agentmem_tui.actions import bindings
 from agentmem_tui.drawing.plain import one_line
-from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.acting import Acting, stands
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.holding import Hold
 from agentmem_tui.screens.stepping import Ask
@@ -118,7 +118,7 @@ class LiveScreen(Acting[None]):
                     self._kept.extend(new)
                 elif self._seen is None:
                     self._seen = 0
-                if self.is_attached:
+                if stands(self):
                     self._below += 0 if self.query_one(Tail).following else sum(map(self._admits, new))
                     self._show()
 

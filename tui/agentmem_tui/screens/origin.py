@@ -32,7 +32,7 @@ from agentmem_apps.cli.wording import why
 from agentmem_tui.actions import bindings
 from agentmem_tui.drawing.plain import one_line
 from agentmem_tui.lineage import asked_for, made_by, question_of, quoted, shown_ids
-from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.acting import Acting, stands
 
 __all__ = ["OriginScreen"]
 
@@ -145,7 +145,7 @@ class OriginScreen(Acting[None]):
         branch = await self._named(id, Source(record=id))
         branch = replace(branch, source=None, inside=None)
         groups = [] if branch.record is None else await self._groups(branch.record)
-        if id != self._record_id or not self.is_attached:
+        if id != self._record_id or not stands(self):
             return
         self._calls = None
         head = Text("where from ▸ ", style="dim")
@@ -272,7 +272,7 @@ class OriginScreen(Acting[None]):
 
     async def _open(self, node: Node, inside: Inside) -> None:
         branches = await inside()
-        if self.is_attached and not node.children and _line_of(node)[-1] is self.origins.root:
+        if stands(self) and not node.children and _line_of(node)[-1] is self.origins.root:
             self._add(node, branches)
 
     @on(Tree.NodeCollapsed)
@@ -298,7 +298,7 @@ class OriginScreen(Acting[None]):
             told = _about(branch.record)
             told.append_text(quoted(branch.record.text, branch.source)).append("\n")
             told.append_text(await self._made(branch.record))
-        if self.is_attached:
+        if stands(self):
             self.query_one(".origin-text", Static).update(told)
             self.query_one(".aside", VerticalScroll).scroll_home(animate=False)
 

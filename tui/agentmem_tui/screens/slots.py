@@ -29,7 +29,7 @@ from agentmem_apps.cli.output import plural
 from agentmem_tui.actions import bindings
 from agentmem_tui.drawing.bars import budget_bar, budget_legend, score_bar
 from agentmem_tui.drawing.plain import one_line
-from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.acting import Acting, stands
 from agentmem_tui.screens.history import HistoryScreen
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class SlotsScreen(Acting[None]):
 
     async def _look(self) -> None:
         looked = await asyncio.to_thread(_looked, self.memory.sync, self._question)
-        if self.is_attached:
+        if stands(self):
             self._upcoming, self._left_out = looked
             self._show()
 

@@ -27,7 +27,7 @@ from agentmem_tui.actions import bindings
 from agentmem_tui.drawing.bars import Legend, stacked
 from agentmem_tui.drawing.plain import one_line
 from agentmem_tui.lineage import question_of, shown_ids
-from agentmem_tui.screens.acting import Acting
+from agentmem_tui.screens.acting import Acting, stands
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.origin import OriginScreen
 from agentmem_tui.screens.typing import TypeScreen
@@ -144,14 +144,14 @@ class WhyScreen(Acting[None]):
         finally:
             self._asking = False
         beside, gone = ([], 0) if self._of is None else await self._shown_beside(self._of, hits)
-        if cue is not self._cue or not self.is_attached:  # something else is asked by now
+        if cue is not self._cue or not stands(self):  # something else is asked by now
             return
         self._hits, self._beside, self._gone = Hits(self._meant(hits), hits.asked), beside, gone
         self._trial.show(self._hits)
         self._legend = Legend(hit.parts for hit in self._hits)
         self._show()
         votes = await asyncio.to_thread(self._standing)
-        if cue is self._cue and self.is_attached:
+        if cue is self._cue and stands(self):
             self._votes = votes
             self._show()
 
@@ -320,7 +320,7 @@ class WhyScreen(Acting[None]):
         await self.memory.feedback(row.hit, useful=useful)
         self._votes[id] = useful
         self.notify(f"noted: {word}; z takes it back", timeout=4)
-        if self.is_attached:  # it was not left meanwhile
+        if stands(self):  # it was not left meanwhile
             self._show()
 
     def action_origin(self) -> None:
