@@ -55,6 +55,8 @@ _SIGNS: Final = {
     "question_mark": "?",
     "exclamation_mark": "!",
     "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "asterisk": "*",
     "less_than_sign": "<",
     "greater_than_sign": ">",
