@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Processes that run tests; 0 for this one alone, which a debugger can follow.
 JOBS ?= 2
 
-.PHONY: venv demo test slow check bench peers docs clean
+.PHONY: venv demo test slow check bench peers docs screenshots clean
 
 venv: $(VENV)/.installed
 
@@ -43,6 +43,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.kill --n 1000 --json benchmarks/results/kill.json
 	$(BIN)/python -m benchmarks.chat --json benchmarks/results/chat.json
 	$(BIN)/python -m benchmarks.local --json benchmarks/results/local.json
+	$(BIN)/python -m benchmarks.tui --json benchmarks/results/tui.json
 	$(BIN)/python -m benchmarks.scale --json benchmarks/results/scale.json --plot benchmarks/results/scale.png
 ifdef LOCOMO
 	$(BIN)/python -m benchmarks.train_ranker --locomo $(LOCOMO) --beam $(BEAM) --ablate --write \
@@ -73,6 +74,11 @@ peers: $(PEERS)/.installed
 
 docs: venv
 	$(BIN)/python -m agentmem_apps.cli.reference
+	$(BIN)/python -m agentmem_tui.reference
+
+# Wants rsvg-convert (Debian: librsvg2-bin).
+screenshots: venv
+	$(BIN)/python -m benchmarks.screenshots docs/img
 
 clean:
 	rm -rf $(VENV) $(PEERS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
