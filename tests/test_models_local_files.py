@@ -94,7 +94,11 @@ class TestLoading:
 
 class TestNoModel:
     @pytest.mark.parametrize("name", ["/nowhere/at all", "./nowhere", "../x", "~/nowhere", "a/b/c", "x\0y", "a" * 300])
-    def test_what_looks_like_a_path_is_no_name_of_the_hub(self, name: str) -> None:
+    def test_what_looks_like_a_path_is_no_name_of_the_hub(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")  # whatever lies beside the project
         told = fault(lambda: LocalChat(model=name))
         assert "no model folder" in str(told) or "could not look for" in str(told)
 

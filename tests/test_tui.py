@@ -111,6 +111,8 @@ async def test_a_list_narrows_as_it_is_typed_and_widens_again(place: Path) -> No
         await pilot.press("escape")
         await wait_for(pilot, lambda: rows(pilot) == 3, "all of it")
         assert not pilot.app.screen.query_one(Input).display
+        await pilot.press("escape", "escape")
+        assert pilot.app.is_running, "only q leaves the program"
 
 
 @awaited

@@ -30,7 +30,8 @@ class Action(NamedTuple):
 GROUPS: Final[dict[str, tuple[Action, ...]]] = {
     "Everywhere": (
         Action("help", "Help", "Show what can be done here, and by which key.", ("question_mark", "f1")),
-        Action("back", "Back", "Leave this screen; at home, the program.", ("q", "escape")),
+        Action("back", "Back", "Leave this screen.", ("q", "escape")),
+        Action("leave", "Leave", "Leave the program, from home.", ("q",)),
         Action("undo", "Undo", "Take back the last step, whoever made it, after saying which.", ("z",)),
         Action("redo", "Redo", "Take back the last undo.", ("Z", "ctrl+z")),
         Action("journal", "Journal", "Show every change, and go back to any.", ("J",)),
@@ -48,7 +49,7 @@ GROUPS: Final[dict[str, tuple[Action, ...]]] = {
         Action("select", "Select", "Select the memory, or leave it out again.", ("v",)),
         Action("range", "Range", "Select from the last selected to here.", ("V",)),
         Action("invert", "Invert", "Select all that are not, of the whole list.", ("asterisk",)),
-        Action("clear", "Clear", "Select none.", ("escape",)),
+        Action("clear", "Clear", "Select none; or show all again.", ("escape",)),
     ),
     "Move": (
         Action("up", "Up", "To the row above.", ("up", "k")),

@@ -45,8 +45,9 @@ class Acting(Screen[T]):
 
 
 def stands(screen: Screen[Any]) -> bool:
-    """Whether it is shown, or another above it. One that is left loses its parts before its tasks end."""
-    return screen.is_attached and screen in screen.app.screen_stack
+    """Whether it is shown, or another above it. One that is left loses its parts before its tasks end, and so does the
+    program."""
+    return screen.is_attached and screen.app.is_running and screen in screen.app.screen_stack
 
 
 def begin(node: DOMNode, doing: Doing, group: str, *, alone: bool = False) -> None:

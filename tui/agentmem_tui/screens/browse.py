@@ -57,7 +57,7 @@ class BrowseScreen(Acting[None]):
         *bindings(
             ["add", "edit", "pin", "tag", "merge", "split", "forget", "erase", "restore"], shown=["edit", "forget"]
         ),
-        *bindings(["export", "save-search", "back"], shown=["back"]),
+        *bindings(["export", "save-search", "clear", "leave"], shown=["leave"]),
     ]
 
     def __init__(self, memory: AsyncMemory, remembered: Remembered) -> None:
@@ -106,7 +106,8 @@ class BrowseScreen(Acting[None]):
         self.query_one(ScopeTree).show(counted, self._remembered.searches)
         self.table.invalidate()
         await self._list()
-        self._show_record(self.table.cursor_record)
+        if stands(self):
+            self._show_record(self.table.cursor_record)
 
     async def _list(self, *, at_once: bool = False) -> None:
         self._asked = asked = self._asked + 1
@@ -206,15 +207,17 @@ class BrowseScreen(Acting[None]):
         line.display = True
         line.focus()
 
-    def action_back(self) -> None:
+    def action_clear(self) -> None:
+        """Show all again, where the list was narrowed."""
         line = self.query_one(Input)
         if line.display:
             self._remembered.typed(line.value)
             line.value = ""
             line.display = False
             self.table.focus()
-        elif self.app.screen_stack[-1] is self:
-            self.app.exit()
+
+    def action_leave(self) -> None:
+        self.app.exit()
 
     async def _meant_records(self) -> list[Record]:
         """Those that are selected, else the one pointed at."""
