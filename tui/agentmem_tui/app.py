@@ -27,7 +27,6 @@ from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.acting import Acting, begin, stands, tell
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.chunks import ChunksScreen
-from agentmem_tui.screens.health import HealthScreen
 from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.journal import JournalScreen
 from agentmem_tui.screens.live import LiveScreen
@@ -184,6 +183,8 @@ class MemoryApp(App[None]):
         self._view(LiveScreen, LiveScreen)
 
     def action_health(self) -> None:
+        from agentmem_tui.screens.health import HealthScreen  # with the doctor: 0.3 s of the first paint
+
         self._view(HealthScreen, partial(HealthScreen, settings=self._settings))
 
     def action_neural(self) -> None:
