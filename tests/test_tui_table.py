@@ -18,6 +18,8 @@ from agentmem_tui.widgets.record_table import RecordTable
 from tests.screens import awaited, lines, wait_for
 from tests.tabled import OneTable, opening, showing
 
+pytestmark = pytest.mark.slow
+
 MANY = 5_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
