@@ -5,6 +5,7 @@ The half of `Memory` that reads and asks nobody: no vector, no store, no model.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -19,12 +20,12 @@ from agentmem.values import many, plain_text, whole_number
 __all__ = ["Browsing"]
 
 
-class Browsing:
+class Browsing(ABC):
     """See `Memory`."""
 
     @property
-    def _ledger(self) -> ScopedLedger:
-        raise NotImplementedError
+    @abstractmethod
+    def _ledger(self) -> ScopedLedger: ...
 
     def get(self, id: str) -> Record:
         """The record with this id, in any state."""

@@ -72,6 +72,18 @@ async def test_the_memory_is_in_the_browser_of_this_machine_and_of_no_other_page
                 assert time.monotonic() < until, f"never shown: {seen[-500:]!r}"
                 message = await screen.receive(timeout=PATIENCE_S)
                 seen += message.data if isinstance(message.data, bytes) else str(message.data).encode()
+            told = b"".join(file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if is_child(file))
+            assert b"agentmem_apps.cli" in told
+            assert b"notes.mem" not in told, "a URL may hold a password, and anybody can list processes"
+
+
+def is_child(cmdline: Path) -> bool:
+    """Of the server that the test started."""
+    try:
+        parent = int((cmdline.parent / "stat").read_text().rpartition(")")[2].split()[1])
+        return b"--web" in (Path("/proc") / str(parent) / "cmdline").read_bytes()
+    except OSError:  # it ended meanwhile
+        return False
 
 
 def test_nothing_but_this_machine_is_listened_to(port: int) -> None:

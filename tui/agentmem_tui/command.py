@@ -48,17 +48,13 @@ def tui(invocation: Invocation, path: str | None, web: bool, port: int) -> None:
 
 
 def _serve(invocation: Invocation, port: int) -> None:
+    from agentmem.config import PREFIX
     from agentmem_tui.web import HOST, serve
 
-    settings = invocation.settings
-    given = {
-        "memory": settings.memory,
-        "scope": settings.scope,
-        "embedder": settings.embedder,
-        "index": settings.index,
-        "model": settings.model,
-    }
-    flags = [part for name, value in given.items() if value for part in (f"--{name}", value)]
-    start = [sys.executable, "-c", "from agentmem_apps.cli import main; main()", "tui", *flags]
+    # What was given on the command line goes on in the environment, where no list of processes shows a password. What
+    # a file says does not: passed on, it would stand above the rest of that file.
+    for key, origin in invocation.settings.origins.items():
+        if origin.startswith("flag "):
+            os.environ[PREFIX + key.upper()] = getattr(invocation.settings, key)
     invocation.say(f"at http://{HOST}:{port}, for this machine alone; Ctrl-C ends it")
-    serve(shlex.join(start), port)
+    serve(shlex.join([sys.executable, "-c", "from agentmem_apps.cli import main; main()", "tui"]), port)
