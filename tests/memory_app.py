@@ -13,12 +13,15 @@ from textual.widgets import Static
 
 from agentmem import Memory
 from agentmem.config import Settings
+from agentmem.records import Record
 from agentmem_tui.app import MemoryApp
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.widgets.record_table import RecordTable
 from tests.screens import wait_for
 
-__all__ = ["app_on", "opening", "rows", "shown", "table", "texts"]
+LAUNCH = "We moved the launch to 3 May."
+
+__all__ = ["LAUNCH", "app_on", "at", "filled", "live", "only", "opening", "rows", "shown", "table", "texts"]
 
 
 def opening(place: Path, **given: Any) -> Callable[..., Memory]:
@@ -63,3 +66,29 @@ def rows(pilot: Pilot[Any]) -> int:
 def shown(screen: Screen[Any], which: str) -> str:
     """What a part of a screen says."""
     return str(screen.query_one(which, Static).content)
+
+
+def filled(folder: Path) -> Path:
+    """A memory of a few words by two people, in two scopes."""
+    with Memory.open(folder, embedder="hash") as memory:
+        memory.add(LAUNCH, speaker="Ana", session="planning")
+        memory.add("Then I'll book the ferry.", speaker="Ben", session="planning")
+        memory.add("Ana prefers tea.", kind="fact", tags=["likes"])
+        memory.scope("user:ana").add("I live in Lisbon.", speaker="Ana")
+    return folder
+
+
+def at(place: Path, actor: str = "agent") -> Memory:
+    """The same memory, opened by somebody else."""
+    return Memory.open(place, embedder="hash", actor=actor)
+
+
+def live(place: Path) -> list[str]:
+    with at(place) as memory:
+        return [record.text for record in memory.records()]
+
+
+def only(place: Path, text: str) -> Record:
+    with at(place) as memory:
+        [found] = [record for record in memory.records() if record.text == text]
+        return found

@@ -292,32 +292,6 @@ def test_a_corpus_fed_by_changes_is_one_built_at_once(batches: list[list[tuple[i
     assert fed.positions(fed.allowed(Cue("tea"))).tolist() == sorted(standing)
 
 
-@given(
-    st.lists(
-        st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["a", "b", None, "gone"])), max_size=30), max_size=8
-    )
-)
-def test_who_stands_beside_whom_is_known_after_any_change(batches: list[list[tuple[int, str | None]]]) -> None:
-    corpus, now = Corpus(), dict[int, str | None]()
-    for batch in batches:
-        said = {position: session for position, session in batch if session != "gone"}
-        gone = {position for position, session in batch if session == "gone"} - said.keys()
-        now = {position: session for position, session in {**now, **said}.items() if position not in gone}
-        records = [
-            Record(id=str(p), scope=Scope("s"), text="tea", at=BASE, stored_at=BASE, session=session, position=p)
-            for p, session in said.items()
-        ]
-        corpus.apply(records, gone)
-        rows = corpus.rows_of(sorted(now))
-        found = corpus.positions(np.maximum(corpus.beside(rows, 2), 0))
-        told = np.where(corpus.beside(rows, 2) >= 0, found, -1).tolist() if now else []
-        for position, near in zip(sorted(now), told, strict=True):
-            mine = [p for p in sorted(now) if now[p] == now[position]] if now[position] else [position]
-            at = mine.index(position)
-            padded = [-1, -1, *mine, -1, -1]
-            assert near == [padded[at + 1], padded[at], padded[at + 3], padded[at + 4]]
-
-
 @pytest.mark.parametrize("embedder", [EMBEDDER, "hash"])
 def test_ties_fall_in_the_order_of_writing(tmp_path: Path, embedder: str | TinyEmbedder) -> None:
     with Memory.open(tmp_path / "m", embedder=embedder) as memory:

@@ -23,6 +23,7 @@ from agentmem.recall import segments
 from agentmem.recall.corpus import Corpus
 from agentmem.recall.segments import decode, encode
 from agentmem.recall.view import View
+from agentmem.records import Record, Scope
 from tests.answers import texts
 
 
@@ -86,6 +87,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 # ── what is loaded ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+DAY = datetime(2024, 5, 3, tzinfo=UTC)
 DEEDS = ["add", "add", "add", "edit", "edit", "forget", "restore", "erase", "undo", "keep", "keep", "reopen", "other"]
 
 
@@ -329,3 +331,32 @@ def test_the_command_line_keeps_the_words_of_a_large_memory(tmp_path: Path) -> N
         assert kept(memory) == [2_500]
     told = subprocess.run([*command, "reindex", "words"], check=True, capture_output=True, text=True)
     assert told.stdout == "words: 2,500 texts taken in\n"
+
+
+# ── who stands beside whom ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["a", "b", None, "gone"])), max_size=30), max_size=8
+    )
+)
+def test_who_stands_beside_whom_is_known_after_any_change(batches: list[list[tuple[int, str | None]]]) -> None:
+    corpus, now = Corpus(), dict[int, str | None]()
+    for batch in batches:
+        said = {position: session for position, session in batch if session != "gone"}
+        gone = {position for position, session in batch if session == "gone"} - said.keys()
+        now = {position: session for position, session in {**now, **said}.items() if position not in gone}
+        records = [
+            Record(id=str(p), scope=Scope("s"), text="tea", at=DAY, stored_at=DAY, session=session, position=p)
+            for p, session in said.items()
+        ]
+        corpus.apply(records, gone)
+        rows = corpus.rows_of(sorted(now))
+        found = corpus.positions(np.maximum(corpus.beside(rows, 2), 0))
+        told = np.where(corpus.beside(rows, 2) >= 0, found, -1).tolist() if now else []
+        for position, near in zip(sorted(now), told, strict=True):
+            mine = [p for p in sorted(now) if now[p] == now[position]] if now[position] else [position]
+            at = mine.index(position)
+            padded = [-1, -1, *mine, -1, -1]
+            assert near == [padded[at + 1], padded[at], padded[at + 3], padded[at + 4]]

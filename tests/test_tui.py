@@ -14,54 +14,28 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, TextArea
 
 from agentmem import Memory
-from agentmem.config import Settings
-from agentmem.errors import ConfigError
-from agentmem.records import Record
 from agentmem_apps.importers.run import import_file
-from agentmem_tui.actions import ACTIONS, GROUPS
-from agentmem_tui.app import MemoryApp
-from agentmem_tui.reference import page
 from agentmem_tui.remembered import Remembered
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.bulk import BulkScreen
 from agentmem_tui.screens.conflict import ConflictScreen
 from agentmem_tui.screens.edit import EditScreen
-from agentmem_tui.screens.help import HelpScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.journal import JournalScreen
 from agentmem_tui.screens.merge import MergeScreen
 from agentmem_tui.screens.record import RecordScreen
 from agentmem_tui.screens.split import SplitScreen, sentences
 from agentmem_tui.screens.stepping import Ask
-from agentmem_tui.screens.trouble import TroubleScreen
 from agentmem_tui.screens.typing import TypeScreen
 from agentmem_tui.widgets.record_view import RecordView
 from agentmem_tui.widgets.scope_tree import ScopeTree
-from tests.memory_app import app_on, opening, rows, shown, table, texts
+from tests.memory_app import LAUNCH, app_on, at, filled, live, only, rows, shown, table, texts
 from tests.screens import awaited, wait_for
-
-LAUNCH = "We moved the launch to 3 May."
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    folder = tmp_path / "notes.mem"
-    with Memory.open(folder, embedder="hash") as memory:
-        memory.add(LAUNCH, speaker="Ana", session="planning")
-        memory.add("Then I'll book the ferry.", speaker="Ben", session="planning")
-        memory.add("Ana prefers tea.", kind="fact", tags=["likes"])
-        memory.scope("user:ana").add("I live in Lisbon.", speaker="Ana")
-    return folder
-
-
-def at(place: Path) -> Memory:
-    """The same memory, opened by somebody else."""
-    return Memory.open(place, embedder="hash", actor="agent")
-
-
-def live(place: Path) -> list[str]:
-    with at(place) as memory:
-        return [record.text for record in memory.records()]
+    return filled(tmp_path / "notes.mem")
 
 
 def begins(pilot: Pilot[None], text: str) -> bool:
@@ -74,12 +48,6 @@ def long(pilot: Pilot[None], count: int) -> bool:
 
 def exists(file: Path) -> bool:
     return file.is_file()
-
-
-def only(place: Path, text: str) -> Record:
-    with at(place) as memory:
-        [found] = [record for record in memory.records() if record.text == text]
-        return found
 
 
 # ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -582,83 +550,3 @@ async def test_the_journal_goes_back_to_before_any_step(place: Path) -> None:
         assert pilot.app.screen.query_one(OptionList).option_count == 2
         await pilot.press("q")
         await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
-
-
-# ── trouble, help, keys ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-@awaited
-async def test_a_memory_that_is_not_there_can_be_made(tmp_path: Path) -> None:
-    place = tmp_path / "new.mem"
-    app = MemoryApp(str(place), opening(place))
-    async with app.run_test() as pilot:
-        await wait_for(pilot, lambda: isinstance(app.screen, TroubleScreen), "what is wrong")
-        assert not place.exists()
-        await pilot.press("r")
-        await wait_for(pilot, lambda: isinstance(app.screen, TroubleScreen), "the same again")
-        await pilot.press("n")
-        await wait_for(pilot, lambda: isinstance(app.screen, BrowseScreen), "home")
-    assert place.exists()
-
-
-@awaited
-async def test_a_broken_memory_says_what_to_do_and_is_not_written_over(tmp_path: Path) -> None:
-    place = tmp_path / "broken.mem"
-    place.mkdir()
-    (place / "ledger.sqlite3").write_bytes(b"this is no database, and never was one" * 100)
-    app = MemoryApp(str(place), opening(place))
-    async with app.run_test() as pilot:
-        await wait_for(pilot, lambda: len(app.screen.query(".dialog-text")) == 2, "what is wrong, and what to do")
-        assert isinstance(app.screen, TroubleScreen)
-        await pilot.press("n")  # nothing is made over it
-        await pilot.press("q")
-        await wait_for(pilot, lambda: app.return_code == 1, "its end")
-    assert (place / "ledger.sqlite3").read_bytes().startswith(b"this is no database")
-
-
-@awaited
-async def test_help_lists_what_can_be_done_here(place: Path) -> None:
-    async with app_on(place) as pilot:
-        await pilot.press("question_mark")
-        await wait_for(pilot, lambda: isinstance(pilot.app.screen, HelpScreen), "help")
-        told = " ".join(str(line.content) for line in pilot.app.screen.query("Static"))  # type: ignore[attr-defined]
-        for action in ("find", "edit", "forget", "undo", "journal"):
-            assert ACTIONS[action].help in told
-        assert ACTIONS["save"].help not in told
-        await pilot.press("q")
-        await wait_for(pilot, lambda: isinstance(pilot.app.screen, BrowseScreen), "home")
-
-
-@awaited
-async def test_keys_and_theme_are_the_users(place: Path) -> None:
-    table_ = {"theme": "textual-light", "keys": {"edit": "f4"}}
-    async with app_on(place, preferences=(table_, "agentmem.toml")) as pilot:
-        assert pilot.app.theme == "textual-light"
-        await pilot.press("e")
-        assert isinstance(pilot.app.screen, BrowseScreen)
-        await pilot.press("f4")
-        await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the editor")
-
-
-@pytest.mark.parametrize(
-    ("table_", "told", "way_out"),
-    [
-        ({"colour": "red"}, "no setting tui.colour", "Known: theme, keys"),
-        ({"keys": {"edt": "e"}}, "no setting tui.keys.edt", "Did you mean edit?"),
-        ({"keys": {"edit": ""}}, "tui.keys.edit must be a key", "ctrl+s,f2"),
-        ({"keys": []}, "tui.keys must be a table", "[tui.keys]"),
-        ({"theme": "textual-lihgt"}, "no theme 'textual-lihgt'", "Did you mean textual-light?"),
-        ([], "tui must be a table", "[tui]"),
-    ],
-)
-@awaited
-async def test_preferences_that_are_not_understood_are_told(table_: object, told: str, way_out: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
-        MemoryApp("x", opening(Path("x")), Settings(tui=(table_, "agentmem.toml")))
-    assert way_out in caught.value.way_out
-
-
-@awaited
-async def test_the_page_of_the_screens_is_what_they_do() -> None:
-    assert Path("docs/tui.md").read_text(encoding="utf-8") == page()
-    assert len(ACTIONS) == sum(map(len, GROUPS.values())), "no two actions have one name"

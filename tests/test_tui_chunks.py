@@ -21,16 +21,12 @@ from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.chunks import ChunksScreen, ChunkTree, Leaf, every
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.stepping import Ask
-from tests.memory_app import app_on, shown
+from tests.memory_app import app_on, at, shown
 from tests.screens import awaited, wait_for
 
 pytestmark = pytest.mark.slow
 
 MORNING = datetime(2024, 5, 3, 9, tzinfo=UTC)
-
-
-def at(place: Path) -> Memory:
-    return Memory.open(place, embedder="hash", actor="agent")
 
 
 def tell(memory: Memory, session: str | None, number: int, day: int = 0) -> list[Record]:

@@ -19,16 +19,12 @@ from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.live import LiveScreen
 from agentmem_tui.screens.stepping import Ask
 from agentmem_tui.widgets.tail import Tail
-from tests.memory_app import app_on, shown
+from tests.memory_app import app_on, at, shown
 from tests.screens import awaited, lines, wait_for
 
 pytestmark = pytest.mark.slow
 
 HOSTILE = "The ferry \x1b[2J leaves [bold]at[/bold] nine \u202eevif"
-
-
-def at(place: Path, actor: str = "agent") -> Memory:
-    return Memory.open(place, embedder="hash", actor=actor)
 
 
 @pytest.fixture

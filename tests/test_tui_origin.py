@@ -13,7 +13,7 @@ from agentmem.models.calls import Call
 from agentmem.records import Record, Source
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.origin import Branch, OriginScreen
-from tests.memory_app import app_on, shown, table
+from tests.memory_app import app_on, at, shown, table
 from tests.screens import awaited, lines, wait_for
 
 pytestmark = pytest.mark.slow
@@ -29,10 +29,6 @@ def place(tmp_path: Path) -> Path:
     folder = tmp_path / "notes.mem"
     at(folder).close()
     return folder
-
-
-def at(place: Path) -> Memory:
-    return Memory.open(place, embedder="hash", actor="agent")
 
 
 def thought(memory: Memory, turn: Record, **more: object) -> Record:

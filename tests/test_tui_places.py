@@ -11,22 +11,17 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from agentmem import Memory
 from agentmem.records import Place
 from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.places import EpisodesScreen, MapView, PlacesScreen
-from tests.memory_app import app_on, shown
+from tests.memory_app import app_on, at, shown
 from tests.screens import awaited, lines, wait_for
 
 pytestmark = pytest.mark.slow
 
 MORNING = datetime(2024, 5, 3, 9, tzinfo=UTC)
 VISITS = ("harbour/pier 3", "market", "harbour/pier 3", "home")
-
-
-def at(place: Path) -> Memory:
-    return Memory.open(place, embedder="hash", actor="agent")
 
 
 @pytest.fixture

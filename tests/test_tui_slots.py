@@ -23,16 +23,12 @@ from agentmem_tui.screens.browse import BrowseScreen
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.slots import SlotsScreen
 from agentmem_tui.screens.stepping import Ask
-from tests.memory_app import app_on, shown
+from tests.memory_app import app_on, at, shown
 from tests.screens import awaited, lines, wait_for
 
 pytestmark = pytest.mark.slow
 
 HOSTILE = "The ferry \x1b[2J leaves [bold]at[/bold] nine \u202eevif"
-
-
-def at(place: Path) -> Memory:
-    return Memory.open(place, embedder="hash", actor="agent")
 
 
 @pytest.fixture

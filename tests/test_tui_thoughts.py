@@ -19,16 +19,12 @@ from agentmem_tui.screens.choosing import Chooser
 from agentmem_tui.screens.history import HistoryScreen
 from agentmem_tui.screens.thoughts import ThoughtsScreen
 from agentmem_tui.screens.typing import TypeScreen
-from tests.memory_app import app_on, shown
+from tests.memory_app import app_on, at, shown
 from tests.screens import awaited, wait_for
 
 pytestmark = pytest.mark.slow
 
 MAY = datetime(2024, 5, 3, 9, tzinfo=UTC)
-
-
-def at(place: Path) -> Memory:
-    return Memory.open(place, embedder="hash", actor="agent")
 
 
 def thoughts(memory: Memory) -> ThoughtMemory:

@@ -25,7 +25,7 @@ from agentmem_tui.screens.typing import TypeScreen
 from agentmem_tui.screens.why import WhyScreen
 from agentmem_tui.trial import Trial
 from agentmem_tui.widgets.options import Options
-from tests.memory_app import app_on, rows, shown, table
+from tests.memory_app import app_on, at, rows, shown, table
 from tests.screens import awaited, lines, wait_for
 
 pytestmark = pytest.mark.slow
@@ -43,10 +43,6 @@ def place(tmp_path: Path) -> Path:
         memory.add("We moved the launch to 3 May.", speaker="Ana", session="day 1")
         memory.add("The old launch was in April.", speaker="Ana", session="day 2")
     return folder
-
-
-def at(place: Path) -> Memory:
-    return Memory.open(place, embedder="hash", actor="agent")
 
 
 def recalled(place: Path, query: str = QUERY) -> Hits:
